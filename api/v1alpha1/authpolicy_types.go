@@ -1,0 +1,322 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// AuthPolicySpec says which pods it governs, whose tokens they take, and who may do what.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.session) || (has(self.issuers) && self.issuers.exists(i, has(i.keys.tokenIssuerRef) && i.keys.tokenIssuerRef.name == self.session.tokenIssuerRef.name))",message="session must name a TokenIssuer that issuers names as well: otherwise its tokens would be refused",fieldPath=".session"
+// +kubebuilder:validation:XValidation:rule="has(self.issuers) || (has(self.rules) && self.rules.all(r, r.access != 'Authenticated'))",message="name at least one issuer: without one no token can ever be valid",fieldPath=".issuers"
+type AuthPolicySpec struct {
+	// selector chooses the pods of this namespace that the policy governs. An empty selector chooses all of them. Where several
+	// policies select one pod, the oldest governs it and the others say Conflicted. Pods are governed from their creation: they must
+	// also ask for the sidecar, by the label auth.latchkey.dev/inject=enabled on the pod or its namespace.
+	// +required
+	Selector metav1.LabelSelector `json:"selector,omitempty,omitzero"`
+
+	// ports are the TCP ports on which the app serves HTTP, 1 to 8 of them. The sidecar takes each of them on the pod's addresses, and
+	// the app is reached on 127.0.0.1: it must listen there, not on 0.0.0.0. Ports that are not listed are not protected.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:Minimum=1024
+	// +kubebuilder:validation:items:Maximum=65535
+	// +kubebuilder:validation:XValidation:rule="self.all(p, p < 15020 || p > 15029)",message="ports 15020 to 15029 are the sidecar's own; move the app to another"
+	// +listType=set
+	// +required
+	Ports []int32 `json:"ports,omitempty"`
+
+	// issuers are those whose tokens are taken, at most 32, each with another url.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	// +optional
+	Issuers []PolicyIssuer `json:"issuers,omitempty"`
+
+	// rules are tried in order; the first that matches the request decides. At most 256. A request that none matches falls to default.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=atomic
+	// +optional
+	Rules []PolicyRule `json:"rules,omitempty"`
+
+	// default is what happens to a request that no rule matches: Deny (the default) or Authenticated.
+	// +kubebuilder:validation:Enum=Deny;Authenticated
+	// +kubebuilder:default=Deny
+	// +optional
+	Default Access `json:"default,omitempty"`
+
+	// forward says what the app gets to know about the caller.
+	// +optional
+	Forward Forward `json:"forward,omitempty,omitzero"`
+
+	// session, when set, offers sign-in, refresh and sign-out of a TokenIssuer on the app's own origin.
+	// +optional
+	Session *PolicySession `json:"session,omitempty"`
+}
+
+// PolicyIssuer is one issuer whose tokens are taken.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.url) != has(self.keys.tokenIssuerRef)",message="set url, unless keys.tokenIssuerRef is set: then the url is the TokenIssuer's",fieldPath=".url"
+type PolicyIssuer struct {
+	// url is the issuer's identifier: tokens must carry exactly this in iss (RFC 7519). Required, except with keys.tokenIssuerRef, where it
+	// is the TokenIssuer's and must not be set.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	URL string `json:"url,omitempty"`
+
+	// audiences: a token is taken when its aud names at least one of these. 1 to 16.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	// +listType=set
+	// +required
+	Audiences []string `json:"audiences,omitempty"`
+
+	// tokenType pins the token's typ header, such as "at+jwt" (RFC 9068). Unset: any typ, or none. Pin it whenever the issuer also
+	// hands out other tokens with the same keys, such as ID tokens. With keys.tokenIssuerRef it is always at+jwt.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	TokenType string `json:"tokenType,omitempty"`
+
+	// algorithms narrows the signature algorithms that are taken. Unset: those of the issuer's keys. Never those of the token.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=set
+	// +optional
+	Algorithms []SigningAlgorithm `json:"algorithms,omitempty"`
+
+	// clockSkew is how far this issuer's clock and ours may differ when exp, nbf and iat are judged, 0s to 1m. Default: 5s.
+	// +kubebuilder:default="5s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('1m')",message="must be between 0s and 1m"
+	// +optional
+	ClockSkew metav1.Duration `json:"clockSkew,omitempty"`
+
+	// keys says where the issuer's public keys come from.
+	// +required
+	Keys KeySource `json:"keys,omitempty,omitzero"`
+}
+
+// KeySource is where an issuer's public keys come from: exactly one of its fields is set.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.tokenIssuerRef), has(self.signingKeyRef), has(self.inline)].filter(x, x).size() == 1",message="set exactly one of tokenIssuerRef, signingKeyRef and inline"
+type KeySource struct {
+	// tokenIssuerRef names a TokenIssuer in this namespace: its keys are used, and its revocations are followed.
+	// +optional
+	TokenIssuerRef *ObjectRef `json:"tokenIssuerRef,omitempty"`
+
+	// signingKeyRef names a SigningKey in this namespace, for tokens that your own server signs.
+	// +optional
+	SigningKeyRef *ObjectRef `json:"signingKeyRef,omitempty"`
+
+	// inline is a JSON Web Key Set (RFC 7517) with public keys only, up to 64 kB.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	// +optional
+	Inline string `json:"inline,omitempty"`
+}
+
+// ObjectRef names an object in the same namespace.
+type ObjectRef struct {
+	// name of the object.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=52
+	// +required
+	Name string `json:"name,omitempty"`
+}
+
+// Access is what a request needs to pass.
+//
+// +kubebuilder:validation:Enum=Anonymous;Authenticated;Deny
+type Access string
+
+const (
+	// AccessAnonymous lets everybody pass. A valid token still identifies the caller to the app.
+	AccessAnonymous Access = "Anonymous"
+	// AccessAuthenticated lets pass whoever has a valid token that meets the rule's claims.
+	AccessAuthenticated Access = "Authenticated"
+	// AccessDeny lets nobody pass.
+	AccessDeny Access = "Deny"
+)
+
+// PolicyRule decides the requests that it matches.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.claims) || self.access == 'Authenticated'",message="claims goes with access: Authenticated only",fieldPath=".claims"
+type PolicyRule struct {
+	// paths: the rule matches when at least one of these does. Unset: every path. At most 32.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	// +optional
+	Paths []PathMatch `json:"paths,omitempty"`
+
+	// methods: the rule matches these HTTP methods only, in capital letters. Unset: every method. GET does not include HEAD.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:Pattern=`^[A-Z][A-Z-]{0,31}$`
+	// +listType=set
+	// +optional
+	Methods []string `json:"methods,omitempty"`
+
+	// access is what a matching request needs: Anonymous (nothing), Authenticated (a valid token; the default), or Deny.
+	// +kubebuilder:default=Authenticated
+	// +optional
+	Access Access `json:"access,omitempty"`
+
+	// claims are all required of the token. Only with access: Authenticated. A token without them is answered 403.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=atomic
+	// +optional
+	Claims []ClaimRequirement `json:"claims,omitempty"`
+}
+
+// PathMatch matches the path of a request, after it was normalised. Exactly one of its fields is set.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.exact), has(self.prefix)].filter(x, x).size() == 1",message="set exactly one of exact and prefix"
+type PathMatch struct {
+	// exact matches this path only. It must start with "/" and be written as it is after normalisation: no "//", "." or "..".
+	// +kubebuilder:validation:Pattern=`^/`
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Exact string `json:"exact,omitempty"`
+
+	// prefix matches this path and everything below it, by whole segments: "/admin" matches "/admin" and "/admin/users", not
+	// "/administrator".
+	// +kubebuilder:validation:Pattern=`^/`
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Prefix string `json:"prefix,omitempty"`
+}
+
+// ClaimRequirement requires one claim of a token to have one of some values.
+type ClaimRequirement struct {
+	// claim is the name of a top-level claim, such as "roles". 1 to 256 characters.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +required
+	Claim string `json:"claim,omitempty"`
+
+	// anyOf: the claim must be one of these strings, or be a list that has at least one of them. 1 to 64.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=256
+	// +listType=set
+	// +required
+	AnyOf []string `json:"anyOf,omitempty"`
+}
+
+// Forward says what the app gets to know about the caller. Each header named here is removed from every request first, whoever
+// sent it, then set from the verified token.
+type Forward struct {
+	// headers are set from claims. Default: X-Auth-Subject from sub, X-Auth-Issuer from iss. At most 32; a claim that the token
+	// does not have sets no header; a list is joined by commas.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Headers []ClaimHeader `json:"headers,omitempty"`
+
+	// token: Drop (the default) takes the token out of the request before the app sees it; Keep leaves it in.
+	// +kubebuilder:validation:Enum=Drop;Keep
+	// +kubebuilder:default=Drop
+	// +optional
+	Token TokenForwarding `json:"token,omitempty"`
+}
+
+// TokenForwarding says whether the app sees the token.
+type TokenForwarding string
+
+const (
+	// TokenDrop takes the token out of the request.
+	TokenDrop TokenForwarding = "Drop"
+	// TokenKeep leaves the token in the request.
+	TokenKeep TokenForwarding = "Keep"
+)
+
+// ClaimHeader sets one request header from one claim.
+type ClaimHeader struct {
+	// name of the header, such as "X-Auth-Roles". Headers that steer HTTP itself (Host, Connection, Content-Length, ...) are refused.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9-]*$`
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	Name string `json:"name,omitempty"`
+
+	// claim is the name of a top-level claim.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +required
+	Claim string `json:"claim,omitempty"`
+}
+
+// PolicySession offers a TokenIssuer's endpoints on the app's own origin.
+type PolicySession struct {
+	// tokenIssuerRef names a TokenIssuer in this namespace.
+	// +required
+	TokenIssuerRef ObjectRef `json:"tokenIssuerRef,omitempty,omitzero"`
+	// pathPrefix is where the endpoints are offered: <pathPrefix>/login, /refresh and /logout. The app never sees requests below it.
+	// Default: /auth.
+	// +kubebuilder:default="/auth"
+	// +kubebuilder:validation:Pattern=`^(/[a-z0-9-]+)+$`
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	PathPrefix string `json:"pathPrefix,omitempty"`
+}
+
+// AuthPolicyStatus is what the manager last saw and did.
+type AuthPolicyStatus struct {
+	// conditions: Accepted (the policy compiles, its references are there, and no older policy takes its pods) and Ready (its bundle is
+	// written for the pods to read).
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// revision identifies the bundle that was last written; sidecars report the same on their admin port.
+	// +optional
+	Revision string `json:"revision,omitempty"`
+
+	// pods is how many pods this policy governs.
+	// +optional
+	Pods int32 `json:"pods"`
+}
+
+// AuthPolicy says whose tokens the pods it governs take, and who may do what. It is carried out by the sidecar in each pod.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=ap,path=authpolicies,categories=latchkey
+// +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Pods",type=integer,JSONPath=`.status.pods`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Revision",type=string,priority=1,JSONPath=`.status.revision`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="the name must be at most 52 characters: the names of Secrets and ConfigMaps are made from it"
+type AuthPolicy struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec says which pods are governed, whose tokens they take, and who may do what.
+	// +required
+	Spec AuthPolicySpec `json:"spec,omitempty,omitzero"`
+
+	// status is what the manager last saw and did.
+	// +optional
+	Status AuthPolicyStatus `json:"status,omitempty,omitzero"`
+}
+
+// AuthPolicyList is a list of AuthPolicies.
+//
+// +kubebuilder:object:root=true
+type AuthPolicyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	// items are the AuthPolicies.
+	Items []AuthPolicy `json:"items"`
+}

@@ -1,0 +1,49 @@
+package v1alpha1
+
+// Condition types. Every kind has Accepted (the object makes sense and everything it refers to is there) and Ready (what it
+// asks for has been done). Both carry the observedGeneration they speak of.
+const (
+	ConditionAccepted = "Accepted"
+	ConditionReady    = "Ready"
+)
+
+// Condition reasons. They are stable: alerts and scripts may rely on them.
+const (
+	// ReasonAccepted: nothing is wrong with the object.
+	ReasonAccepted = "Accepted"
+	// ReasonReady: what the object asks for is in place.
+	ReasonReady = "Ready"
+	// ReasonInvalid: the object contradicts itself in a way the API server could not see; the message has the path.
+	ReasonInvalid = "Invalid"
+	// ReasonRefNotFound: an object that this one names is not there yet. It is looked for again when it appears.
+	ReasonRefNotFound = "RefNotFound"
+	// ReasonRefNotReady: an object that this one names is there, but has not produced what is needed from it.
+	ReasonRefNotReady = "RefNotReady"
+	// ReasonConflicted: an older AuthPolicy selects some of the same pods. The oldest governs them.
+	ReasonConflicted = "Conflicted"
+	// ReasonUnreadable: the Secret that holds the keys cannot be read as Latchkey wrote it. Nothing is minted over it.
+	ReasonUnreadable = "Unreadable"
+	// ReasonNotOwned: an object of the name that this one would write belongs to somebody else. It is left alone.
+	ReasonNotOwned = "NotOwned"
+	// ReasonProgressing: the work is under way; the message says what is awaited.
+	ReasonProgressing = "Progressing"
+)
+
+// Labels and annotations that Latchkey reads or writes.
+const (
+	// LabelInject, with the value "enabled", on a pod or its namespace asks for the sidecar. "disabled" on a pod takes it out of a
+	// namespace that asks for it.
+	LabelInject         = "auth.latchkey.dev/inject"
+	LabelInjectEnabled  = "enabled"
+	LabelInjectDisabled = "disabled"
+	// LabelPolicy on a pod names the AuthPolicy that governs it. The webhook sets it at admission.
+	LabelPolicy = "auth.latchkey.dev/policy"
+	// LabelTokenIssuer on a pod names the TokenIssuer that it serves.
+	LabelTokenIssuer = "auth.latchkey.dev/tokenissuer"
+	// AnnotationVolumes on a pod is the poke: "<hash of what its volumes should hold> <attempt>". Changing it makes the kubelet
+	// refresh the pod's volumes at once.
+	AnnotationVolumes = "auth.latchkey.dev/volumes"
+)
+
+// SidecarContainerName is the name of the injected container.
+const SidecarContainerName = "latchkey"

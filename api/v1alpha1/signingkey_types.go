@@ -1,0 +1,166 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// SigningAlgorithm is a JWS algorithm (RFC 7518, RFC 8037) that keys are made for.
+//
+// +kubebuilder:validation:Enum=ES256;ES384;ES512;RS256;RS384;RS512;PS256;PS384;PS512;EdDSA;HS256;HS384;HS512
+type SigningAlgorithm string
+
+// SigningKeySpec says what keys to keep and when they change. A SigningKey holds a ring: one key that signs, the key that will
+// sign next (published ahead of time, so that every verifier knows it before it is used), and the keys that signed before
+// (still published, until the last token they signed has expired).
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.publishLead) || !has(self.rotateEvery) || duration(self.publishLead) < duration(self.rotateEvery)",message="publishLead must be shorter than rotateEvery: a key is published that long before its turn comes",fieldPath=".publishLead"
+// +kubebuilder:validation:XValidation:rule="!has(self.rsaBits) || !has(self.algorithm) || self.algorithm.startsWith('RS') || self.algorithm.startsWith('PS')",message="rsaBits goes with an RS or PS algorithm only; remove it or choose one of those",fieldPath=".rsaBits"
+type SigningKeySpec struct {
+	// algorithm is what the keys are made for. Elliptic curves sign fast and their tokens are short; RSA verifies fastest and is
+	// understood everywhere; HS256, HS384 and HS512 are symmetric: whoever can verify can also sign, and the key set is
+	// handed out in Secrets, never in a ConfigMap. A change takes effect as a rotation that is due now, publishLead included.
+	// +kubebuilder:default=ES256
+	// +optional
+	Algorithm SigningAlgorithm `json:"algorithm,omitempty"`
+
+	// rsaBits is the size of RSA keys in bits: 2048, 3072 or 4096. Default: 2048. Only with an RS or PS algorithm.
+	// +kubebuilder:validation:Enum=2048;3072;4096
+	// +optional
+	RSABits int32 `json:"rsaBits,omitempty"`
+
+	// rotateEvery is how long one key signs, as a duration such as "720h" or "90m", at least 10s. Default: 720h (30 days).
+	// +kubebuilder:default="720h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s')",message="must be at least 10s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('87600h')",message="must be at most 87600h (10 years)"
+	// +optional
+	RotateEvery metav1.Duration `json:"rotateEvery,omitempty,omitzero"`
+
+	// publishLead is how long a key is published before it signs, so that every verifier holds it in time; at least 1s and shorter
+	// than rotateEvery. Give it at least as long as the slowest of your verifiers caches a key set. Default: 1h.
+	// +kubebuilder:default="1h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="must be at least 1s"
+	// +optional
+	PublishLead metav1.Duration `json:"publishLead,omitempty,omitzero"`
+
+	// retain is how long a key still verifies after it stopped signing; at least 1s. It must outlast every token that the key
+	// signed: the longest token lifetime plus a minute of clock skew. Default: 24h.
+	// +kubebuilder:default="24h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="must be at least 1s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('87600h')",message="must be at most 87600h (10 years)"
+	// +optional
+	Retain metav1.Duration `json:"retain,omitempty,omitzero"`
+
+	// revokedKeyIDs lists key ids (kid) that must not be trusted any more. A listed key leaves the ring and every sidecar at once; if
+	// it was the one that signs, the next key takes over at once, published or not, so some verifiers may refuse new
+	// tokens for a moment. Find the ids in status.keys. At most 64; an id may stay listed forever.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=128
+	// +listType=set
+	// +optional
+	RevokedKeyIDs []string `json:"revokedKeyIDs,omitempty"`
+}
+
+// KeyPhase is what a key of a ring is used for.
+//
+// +kubebuilder:validation:Enum=Pending;Active;Retiring
+type KeyPhase string
+
+const (
+	// KeyPending is published and does not sign yet.
+	KeyPending KeyPhase = "Pending"
+	// KeyActive signs. A ring has exactly one.
+	KeyActive KeyPhase = "Active"
+	// KeyRetiring has stopped signing and still verifies.
+	KeyRetiring KeyPhase = "Retiring"
+)
+
+// SigningKeyStatus is what the manager last saw and did.
+type SigningKeyStatus struct {
+	// conditions: Accepted and Ready. Ready is False with reason Unreadable when the Secret cannot be read; nothing is minted then.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// activeKeyID is the kid of the key that signs now.
+	// +optional
+	ActiveKeyID string `json:"activeKeyID,omitempty"`
+
+	// activeSince is when the active key began to sign.
+	// +optional
+	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
+
+	// nextRotation is when the next key is due to sign.
+	// +optional
+	NextRotation *metav1.Time `json:"nextRotation,omitempty"`
+
+	// keys lists every key of the ring.
+	// +listType=map
+	// +listMapKey=keyID
+	// +optional
+	Keys []KeyStatus `json:"keys,omitempty"`
+}
+
+// KeyStatus is one key of the ring, without its material.
+type KeyStatus struct {
+	// keyID is the kid that tokens and key sets carry: the key's RFC 7638 thumbprint.
+	// +required
+	KeyID string `json:"keyID"`
+
+	// algorithm is what the key was made for.
+	// +required
+	Algorithm SigningAlgorithm `json:"algorithm"`
+
+	// phase is Pending (published), Active (signs) or Retiring (verifies only).
+	// +required
+	Phase KeyPhase `json:"phase"`
+
+	// since is when the key entered its phase.
+	// +required
+	Since metav1.Time `json:"since"`
+
+	// until is when the key leaves the ring; set for Retiring keys.
+	// +optional
+	Until *metav1.Time `json:"until,omitempty"`
+}
+
+// SigningKey is a signing key that rotates by itself. Its private half is kept in the Secret <name>-signing; its public half is
+// published in the ConfigMap <name>-jwks (for HS algorithms in the Secret <name>-jwks).
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=sk,categories=latchkey
+// +kubebuilder:printcolumn:name="Algorithm",type=string,JSONPath=`.spec.algorithm`
+// +kubebuilder:printcolumn:name="Active Key",type=string,JSONPath=`.status.activeKeyID`
+// +kubebuilder:printcolumn:name="Signing Since",type=date,JSONPath=`.status.activeSince`
+// +kubebuilder:printcolumn:name="Next Rotation",type=string,format=date-time,JSONPath=`.status.nextRotation`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="the name must be at most 52 characters: the names of Secrets and ConfigMaps are made from it"
+type SigningKey struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec says what keys to keep and when they change. Every field has a default: `spec: {}` is a good key.
+	// +kubebuilder:default={}
+	// +optional
+	Spec SigningKeySpec `json:"spec,omitempty,omitzero"`
+
+	// status is what the manager last saw and did.
+	// +optional
+	Status SigningKeyStatus `json:"status,omitempty,omitzero"`
+}
+
+// SigningKeyList is a list of SigningKeys.
+//
+// +kubebuilder:object:root=true
+type SigningKeyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	// items are the SigningKeys.
+	Items []SigningKey `json:"items"`
+}

@@ -1,0 +1,176 @@
+package v1alpha1
+
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TokenIssuerSpec says who is signed in, what tokens they get, and for how long.
+//
+// +kubebuilder:validation:XValidation:rule="duration(self.accessToken.ttl) < duration(self.refreshToken.idleLifetime)",message="accessToken.ttl must be shorter than refreshToken.idleLifetime: the refresh token is there to outlive the access token",fieldPath=".accessToken.ttl"
+type TokenIssuerSpec struct {
+	// issuer is the identifier that tokens carry in iss (RFC 7519): an https or http URL without query, fragment or trailing slash.
+	// Once tokens are out, changing it makes every verifier refuse them.
+	// +kubebuilder:validation:Pattern=`^https?://[^?#\s]*[^/?#\s]$`
+	// +kubebuilder:validation:MaxLength=512
+	// +required
+	Issuer string `json:"issuer,omitempty"`
+
+	// signingKeyRef names a SigningKey in this namespace. Its retain must be at least accessToken.ttl plus a minute.
+	// +required
+	SigningKeyRef ObjectRef `json:"signingKeyRef,omitempty,omitzero"`
+
+	// accessToken shapes the tokens that apps receive.
+	// +required
+	AccessToken AccessToken `json:"accessToken,omitempty,omitzero"`
+
+	// refreshToken says how long a session lasts.
+	// +kubebuilder:default={}
+	// +optional
+	RefreshToken RefreshToken `json:"refreshToken,omitempty,omitzero"`
+
+	// sessions limits what one user may have.
+	// +kubebuilder:default={}
+	// +optional
+	Sessions Sessions `json:"sessions,omitempty,omitzero"`
+
+	// login says how users prove who they are.
+	// +required
+	Login Login `json:"login,omitempty,omitzero"`
+
+	// storage is the volume that holds the session database (SQLite).
+	// +kubebuilder:default={}
+	// +optional
+	Storage Storage `json:"storage,omitempty,omitzero"`
+}
+
+// AccessToken shapes the access tokens: JWTs of type at+jwt (RFC 9068).
+type AccessToken struct {
+	// ttl is how long an access token is valid, between 10s and 1h. Default: 5m.
+	// +kubebuilder:default="5m"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('1h')",message="must be between 10s and 1h: keep it to minutes, the refresh token is what lasts"
+	// +optional
+	TTL metav1.Duration `json:"ttl,omitempty,omitzero"`
+
+	// audiences go into aud: the names by which apps know that a token is meant for them. 1 to 16.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	// +listType=set
+	// +required
+	Audiences []string `json:"audiences,omitempty"`
+}
+
+// RefreshToken says how long a session lasts. A refresh token is opaque, is used once, and is replaced at every refresh.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.idleLifetime) || !has(self.absoluteLifetime) || duration(self.idleLifetime) <= duration(self.absoluteLifetime)",message="idleLifetime must not be longer than absoluteLifetime",fieldPath=".idleLifetime"
+type RefreshToken struct {
+	// idleLifetime ends a session that was not refreshed for this long. Default: 168h (7 days).
+	// +kubebuilder:default="168h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m')",message="must be at least 1m"
+	// +optional
+	IdleLifetime metav1.Duration `json:"idleLifetime,omitempty,omitzero"`
+
+	// absoluteLifetime ends a session this long after sign-in, refreshed or not. Default: 720h (30 days).
+	// +kubebuilder:default="720h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('8784h')",message="must be at most 8784h (366 days)"
+	// +optional
+	AbsoluteLifetime metav1.Duration `json:"absoluteLifetime,omitempty,omitzero"`
+
+	// reuseWindow is how long the refresh token before the current one is answered with the same successor, so that parallel refreshes and
+	// lost answers sign nobody out. A token that is older still ends the session. At most 1m. Default: 10s.
+	// +kubebuilder:default="10s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('1m')",message="must be between 0s and 1m"
+	// +optional
+	ReuseWindow metav1.Duration `json:"reuseWindow,omitempty"`
+}
+
+// Sessions limits what one user may have.
+type Sessions struct {
+	// maxPerUser is how many devices a user may be signed in on, 1 to 100. One more sign-in ends the oldest session. Default: 5.
+	// +kubebuilder:default=5
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	MaxPerUser int32 `json:"maxPerUser,omitempty"`
+}
+
+// Login says how users prove who they are.
+type Login struct {
+	// usersSecretRef names a Secret in this namespace whose key users.yaml lists users with argon2id password hashes and claims. Make entries
+	// with `latchkey hash-password`. A change is in force within a second, without a restart.
+	// +required
+	UsersSecretRef ObjectRef `json:"usersSecretRef,omitempty,omitzero"`
+}
+
+// Storage is the volume that holds the session database.
+type Storage struct {
+	// size of the volume. Default: 1Gi, which holds several million sessions.
+	// +kubebuilder:default="1Gi"
+	// +optional
+	Size resource.Quantity `json:"size,omitempty,omitzero"`
+
+	// storageClassName of the volume. Unset: the cluster's default.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	StorageClassName *string `json:"storageClassName,omitempty"`
+}
+
+// TokenIssuerStatus is what the manager last saw and did.
+type TokenIssuerStatus struct {
+	// conditions: Accepted (the object makes sense and what it refers to is there) and Ready (the token service answers).
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// url is where the token service is reached inside the cluster.
+	// +optional
+	URL string `json:"url,omitempty"`
+
+	// readyReplicas is how many replicas answer.
+	// +optional
+	ReadyReplicas int32 `json:"readyReplicas"`
+}
+
+// TokenIssuer is a token service: it signs users in, keeps them signed in, and signs them out everywhere. The manager runs it as
+// Deployment and Service <name>-issuer in the object's own namespace.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=ti,categories=latchkey
+// +kubebuilder:printcolumn:name="Issuer",type=string,JSONPath=`.spec.issuer`
+// +kubebuilder:printcolumn:name="Signing Key",type=string,JSONPath=`.spec.signingKeyRef.name`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="URL",type=string,priority=1,JSONPath=`.status.url`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="the name must be at most 52 characters: the names of the Deployment, Service and Secrets are made from it"
+type TokenIssuer struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec says who is signed in, what tokens they get, and for how long.
+	// +required
+	Spec TokenIssuerSpec `json:"spec,omitempty,omitzero"`
+
+	// status is what the manager last saw and did.
+	// +optional
+	Status TokenIssuerStatus `json:"status,omitempty,omitzero"`
+}
+
+// TokenIssuerList is a list of TokenIssuers.
+//
+// +kubebuilder:object:root=true
+type TokenIssuerList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	// items are the TokenIssuers.
+	Items []TokenIssuer `json:"items"`
+}
