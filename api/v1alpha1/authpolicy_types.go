@@ -39,16 +39,15 @@ type AuthPolicySpec struct {
 	Rules []PolicyRule `json:"rules,omitempty"`
 
 	// default is what happens to a request that no rule matches: Deny (the default) or Authenticated.
-	// +kubebuilder:validation:Enum=Deny;Authenticated
 	// +kubebuilder:default=Deny
 	// +optional
-	Default Access `json:"default,omitempty"`
+	Default DefaultAccess `json:"default,omitempty"`
 
 	// forward says what the app gets to know about the caller.
 	// +optional
 	Forward Forward `json:"forward,omitempty,omitzero"`
 
-	// session, when set, offers sign-in, refresh and sign-out of a TokenIssuer on the app's own origin.
+	// session offers sign-in, refresh and sign-out of a TokenIssuer on the app's own origin.
 	// +optional
 	Session *PolicySession `json:"session,omitempty"`
 }
@@ -64,7 +63,7 @@ type PolicyIssuer struct {
 	// +optional
 	URL string `json:"url,omitempty"`
 
-	// audiences: a token is taken when its aud names at least one of these. 1 to 16.
+	// audiences of which a token must name at least one in aud. 1 to 16.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MinLength=1
@@ -139,21 +138,34 @@ const (
 	AccessDeny Access = "Deny"
 )
 
+// DefaultAccess is what a request needs to pass that no rule matches.
+//
+// +kubebuilder:validation:Enum=Authenticated;Deny
+type DefaultAccess string
+
+const (
+	// DefaultDeny lets nobody pass.
+	DefaultDeny DefaultAccess = "Deny"
+	// DefaultAuthenticated lets pass whoever has a valid token.
+	DefaultAuthenticated DefaultAccess = "Authenticated"
+)
+
 // PolicyRule decides the requests that it matches.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.claims) || self.access == 'Authenticated'",message="claims goes with access: Authenticated only",fieldPath=".claims"
 type PolicyRule struct {
-	// paths: the rule matches when at least one of these does. Unset: every path. At most 32.
+	// paths of which at least one must match the request's. Unset: every path. At most 32.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=atomic
 	// +optional
 	Paths []PathMatch `json:"paths,omitempty"`
 
-	// methods: the rule matches these HTTP methods only, in capital letters. Unset: every method. GET does not include HEAD.
+	// methods that the rule matches, in capital letters. Unset: every method. GET does not include HEAD.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:items:Pattern=`^[A-Z][A-Z-]{0,31}$`
+	// +kubebuilder:validation:items:MaxLength=32
+	// +kubebuilder:validation:items:Pattern=`^[A-Z][A-Z-]*$`
 	// +listType=set
 	// +optional
 	Methods []string `json:"methods,omitempty"`
@@ -197,7 +209,7 @@ type ClaimRequirement struct {
 	// +required
 	Claim string `json:"claim,omitempty"`
 
-	// anyOf: the claim must be one of these strings, or be a list that has at least one of them. 1 to 64.
+	// anyOf lists strings: the claim must be one of them, or be a list that has at least one of them. 1 to 64.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=256
@@ -218,7 +230,7 @@ type Forward struct {
 	// +optional
 	Headers []ClaimHeader `json:"headers,omitempty"`
 
-	// token: Drop (the default) takes the token out of the request before the app sees it; Keep leaves it in.
+	// token says what becomes of the bearer token: Drop (the default) takes the token out of the request before the app sees it; Keep leaves it in.
 	// +kubebuilder:validation:Enum=Drop;Keep
 	// +kubebuilder:default=Drop
 	// +optional
@@ -266,7 +278,7 @@ type PolicySession struct {
 
 // AuthPolicyStatus is what the manager last saw and did.
 type AuthPolicyStatus struct {
-	// conditions: Accepted (the policy compiles, its references are there, and no older policy takes its pods) and Ready (its bundle is
+	// conditions are Accepted (the policy compiles, its references are there, and no older policy takes its pods) and Ready (its bundle is
 	// written for the pods to read).
 	// +listType=map
 	// +listMapKey=type
@@ -274,6 +286,7 @@ type AuthPolicyStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// revision identifies the bundle that was last written; sidecars report the same on their admin port.
+	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	Revision string `json:"revision,omitempty"`
 

@@ -75,13 +75,14 @@ const (
 
 // SigningKeyStatus is what the manager last saw and did.
 type SigningKeyStatus struct {
-	// conditions: Accepted and Ready. Ready is False with reason Unreadable when the Secret cannot be read; nothing is minted then.
+	// conditions are Accepted and Ready. Ready is False with reason Unreadable when the Secret cannot be read; nothing is minted then.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// activeKeyID is the kid of the key that signs now.
+	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	ActiveKeyID string `json:"activeKeyID,omitempty"`
 
@@ -94,6 +95,7 @@ type SigningKeyStatus struct {
 	NextRotation *metav1.Time `json:"nextRotation,omitempty"`
 
 	// keys lists every key of the ring.
+	// +kubebuilder:validation:MaxItems=1024
 	// +listType=map
 	// +listMapKey=keyID
 	// +optional
@@ -103,6 +105,7 @@ type SigningKeyStatus struct {
 // KeyStatus is one key of the ring, without its material.
 type KeyStatus struct {
 	// keyID is the kid that tokens and key sets carry: the key's RFC 7638 thumbprint.
+	// +kubebuilder:validation:MaxLength=128
 	// +required
 	KeyID string `json:"keyID"`
 

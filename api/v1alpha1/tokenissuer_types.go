@@ -120,13 +120,14 @@ type Storage struct {
 
 // TokenIssuerStatus is what the manager last saw and did.
 type TokenIssuerStatus struct {
-	// conditions: Accepted (the object makes sense and what it refers to is there) and Ready (the token service answers).
+	// conditions are Accepted (the object makes sense and what it refers to is there) and Ready (the token service answers).
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// url is where the token service is reached inside the cluster.
+	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	URL string `json:"url,omitempty"`
 

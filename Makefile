@@ -1,0 +1,69 @@
+# Everything a contributor or CI does goes through here. `make` alone prints this list.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+# One set of flags for build, test, vet and lint: with mixed flags nothing is shared in the build cache.
+export GOFLAGS := -trimpath
+export GOTOOLCHAIN ?= local
+
+TOOL    := go tool -modfile=tools/go.mod
+GO_DIRS := ./...
+IMAGES  := manager sidecar issuer
+
+## For users
+
+help: ## Print this list
+	@awk 'BEGIN {FS = ":.*## "} /^## / {printf "\n%s\n", substr($$0, 4)} /^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## Run the main job before your eyes, on a real API server (KEEP=1 leaves it up for you to play with)
+	@assets=$$(test/controlplane/build $(if $(KEEP),kubectl)); \
+	KUBEBUILDER_ASSETS=$$assets KEEP="$(KEEP)" exec bin/demo
+
+test: ## Run every test, with the race detector
+	@assets=$$(test/controlplane/build); echo "compiling and running the tests (cold: about ten minutes, warm: about two)"; \
+	KUBEBUILDER_ASSETS=$$assets $(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 20m $(GO_DIRS)
+
+## For contributors
+
+build: ## Build the binaries into bin/
+	@mkdir -p bin; echo "building binaries (cold: two to three minutes)"
+	@CGO_ENABLED=0 go build -ldflags "-s -w" -o bin/ ./cmd/... ./test/demo ./examples/...
+
+generate: ## Write the generated files: deepcopy, CRDs, RBAC
+	@$(TOOL) controller-gen object crd paths=./api/... output:crd:artifacts:config=config/crd output:object:dir=api/v1alpha1
+	@$(TOOL) controller-gen rbac:roleName=latchkey-manager paths='{./controllers/...,./internal/inject/...,./cmd/manager/...}' output:rbac:artifacts:config=config/rbac
+
+fmt: ## Format the code
+	@gofmt -w api cmd controllers examples internal sidecar test tools
+
+lint: bin/golangci-lint ## Run the linters
+	@bin/golangci-lint run $(GO_DIRS)
+
+bench: ## Run the benchmarks beside the code
+	@go test -run '^$$' -bench . -benchmem $(GO_DIRS)
+
+FUZZTIME ?= 30s
+fuzz: ## Fuzz everything that parses, FUZZTIME (30s) each
+	@grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \
+	  grep -o '^func Fuzz[A-Za-z0-9_]*' "$$file" | cut -c6- | while read -r target; do \
+	    echo "$$(dirname "$$file") $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; \
+	  done; done
+
+presubmit: ## What CI runs: generated files in step, lint, every test
+	@$(MAKE) --no-print-directory generate
+	@go mod tidy -diff && go -C tools mod tidy -diff
+	@git diff --exit-code -- api config || { echo "generated files are out of step: run make generate and commit the result" >&2; exit 1; }
+	@[ -z "$$(git status --porcelain -- api config)" ] || { git status --short -- api config; echo "generated files are not committed: run make generate and commit the result" >&2; exit 1; }
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory test
+
+clean: ## Remove what was built here (the control plane's cache stays)
+	@rm -rf bin test/output
+
+bin/golangci-lint: tools/go.mod tools/go.sum tools/golangci-lint/main.go
+	@mkdir -p bin; echo "building golangci-lint (cold: about two minutes)"; go -C tools build -o ../bin/golangci-lint ./golangci-lint
+
+.PHONY: help demo test build generate fmt lint bench fuzz presubmit clean
