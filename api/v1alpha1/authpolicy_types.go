@@ -282,6 +282,7 @@ type AuthPolicyStatus struct {
 	// written for the pods to read).
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 

@@ -78,6 +78,7 @@ type SigningKeyStatus struct {
 	// conditions are Accepted and Ready. Ready is False with reason Unreadable when the Secret cannot be read; nothing is minted then.
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 

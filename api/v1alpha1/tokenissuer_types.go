@@ -123,6 +123,7 @@ type TokenIssuerStatus struct {
 	// conditions are Accepted (the object makes sense and what it refers to is there) and Ready (the token service answers).
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
