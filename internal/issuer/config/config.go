@@ -1,0 +1,137 @@
+// Package config owns the document config.json with which the manager tells a token service what to do. The manager writes it and the
+// token service reads it, both through this package, so neither can misunderstand the other. It knows no keys, users or sessions.
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/strictjson"
+)
+
+// File is the name of the document in its ConfigMap.
+const File = "config.json"
+
+// Bounds, the same as on the TokenIssuer type.
+const (
+	MinAccessTokenTTL   = 10 * time.Second
+	MaxAccessTokenTTL   = time.Hour
+	MinIdleLifetime     = time.Minute
+	MaxAbsoluteLifetime = 366 * 24 * time.Hour
+	MaxReuseWindow      = time.Minute
+	MaxSessions         = 100
+	MaxAudiences        = 16
+)
+
+// Config is what one token service is told. A Config that Parse returned or Marshal accepted is valid.
+type Config struct {
+	Issuer             string        // iss of every token
+	Audiences          []string      // aud of every access token
+	AccessTokenTTL     time.Duration // how long an access token is valid
+	IdleLifetime       time.Duration // a session that was not refreshed for this long is over
+	AbsoluteLifetime   time.Duration // a session is over this long after sign-in
+	ReuseWindow        time.Duration // how long the token before the current one is answered with the same successor
+	MaxSessionsPerUser int           // one more sign-in ends the oldest
+}
+
+// document is a Config in JSON: version 1, durations as Go writes them ("5m0s").
+type document struct {
+	Version            int      `json:"version"`
+	Issuer             string   `json:"issuer"`
+	Audiences          []string `json:"audiences"`
+	AccessTokenTTL     string   `json:"accessTokenTTL"`
+	IdleLifetime       string   `json:"idleLifetime"`
+	AbsoluteLifetime   string   `json:"absoluteLifetime"`
+	ReuseWindow        string   `json:"reuseWindow"`
+	MaxSessionsPerUser int      `json:"maxSessionsPerUser"`
+}
+
+// Parse reads a document. The error lists every fault with its path; nothing is defaulted, for the manager has filled everything in.
+func Parse(data []byte) (*Config, error) {
+	var d document
+	if err := strictjson.Unmarshal(data, &d); err != nil {
+		return nil, err
+	}
+	var faults []error
+	duration := func(path, text string) time.Duration {
+		value, err := time.ParseDuration(text)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: must be a duration like \"5m\", not %.40q", path, text))
+		}
+		return value
+	}
+	c := &Config{
+		Issuer:             d.Issuer,
+		Audiences:          d.Audiences,
+		AccessTokenTTL:     duration("accessTokenTTL", d.AccessTokenTTL),
+		IdleLifetime:       duration("idleLifetime", d.IdleLifetime),
+		AbsoluteLifetime:   duration("absoluteLifetime", d.AbsoluteLifetime),
+		ReuseWindow:        duration("reuseWindow", d.ReuseWindow),
+		MaxSessionsPerUser: d.MaxSessionsPerUser,
+	}
+	if d.Version != 1 {
+		faults = append(faults, fmt.Errorf("version: must be 1, not %d", d.Version))
+	}
+	if len(faults) == 0 {
+		faults = c.faults()
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Marshal writes the document that Parse reads; equal Configs give equal bytes. It refuses what Parse would refuse.
+func (c *Config) Marshal() ([]byte, error) {
+	if err := errors.Join(c.faults()...); err != nil {
+		return nil, err
+	}
+	data, err := json.MarshalIndent(document{
+		Version:            1,
+		Issuer:             c.Issuer,
+		Audiences:          c.Audiences,
+		AccessTokenTTL:     c.AccessTokenTTL.String(),
+		IdleLifetime:       c.IdleLifetime.String(),
+		AbsoluteLifetime:   c.AbsoluteLifetime.String(),
+		ReuseWindow:        c.ReuseWindow.String(),
+		MaxSessionsPerUser: c.MaxSessionsPerUser,
+	}, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return append(data, '\n'), nil
+}
+
+var issuerPattern = regexp.MustCompile(`^https?://[^?#\s]*[^/?#\s]$`)
+
+func (c *Config) faults() []error {
+	var faults []error
+	refuse := func(ok bool, format string, args ...any) {
+		if !ok {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	issuer, err := url.Parse(c.Issuer)
+	refuse(err == nil && issuer.Host != "" && issuer.User == nil && issuerPattern.MatchString(c.Issuer) && len(c.Issuer) <= 512,
+		"issuer: must be an http or https URL of at most 512 characters without user, query, fragment or trailing slash")
+	refuse(len(c.Audiences) >= 1 && len(c.Audiences) <= MaxAudiences, "audiences: must be 1 to %d, not %d", MaxAudiences, len(c.Audiences))
+	for i, audience := range c.Audiences {
+		refuse(audience != "" && len(audience) <= 256, "audiences[%d]: must have 1 to 256 characters", i)
+		refuse(!slices.Contains(c.Audiences[:i], audience), "audiences[%d]: given twice", i)
+	}
+	refuse(c.AccessTokenTTL >= MinAccessTokenTTL && c.AccessTokenTTL <= MaxAccessTokenTTL,
+		"accessTokenTTL: must be between %s and %s, not %s", MinAccessTokenTTL, MaxAccessTokenTTL, c.AccessTokenTTL)
+	refuse(c.IdleLifetime >= MinIdleLifetime, "idleLifetime: must be at least %s, not %s", MinIdleLifetime, c.IdleLifetime)
+	refuse(c.IdleLifetime > c.AccessTokenTTL, "idleLifetime: must be longer than accessTokenTTL (%s), not %s", c.AccessTokenTTL, c.IdleLifetime)
+	refuse(c.AbsoluteLifetime >= c.IdleLifetime && c.AbsoluteLifetime <= MaxAbsoluteLifetime,
+		"absoluteLifetime: must be between idleLifetime (%s) and %s, not %s", c.IdleLifetime, MaxAbsoluteLifetime, c.AbsoluteLifetime)
+	refuse(c.ReuseWindow >= 0 && c.ReuseWindow <= MaxReuseWindow, "reuseWindow: must be between 0s and %s, not %s", MaxReuseWindow, c.ReuseWindow)
+	refuse(c.MaxSessionsPerUser >= 1 && c.MaxSessionsPerUser <= MaxSessions,
+		"maxSessionsPerUser: must be between 1 and %d, not %d", MaxSessions, c.MaxSessionsPerUser)
+	return faults
+}

@@ -1,0 +1,125 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/latchkey-dev/latchkey/internal/issuer/config"
+)
+
+const valid = `{
+  "version": 1,
+  "issuer": "https://auth.example.com",
+  "audiences": ["shop", "billing"],
+  "accessTokenTTL": "5m0s",
+  "idleLifetime": "168h0m0s",
+  "absoluteLifetime": "720h0m0s",
+  "reuseWindow": "10s",
+  "maxSessionsPerUser": 5
+}
+`
+
+func TestParse(t *testing.T) {
+	got, err := config.Parse([]byte(valid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &config.Config{
+		Issuer:             "https://auth.example.com",
+		Audiences:          []string{"shop", "billing"},
+		AccessTokenTTL:     5 * time.Minute,
+		IdleLifetime:       7 * 24 * time.Hour,
+		AbsoluteLifetime:   30 * 24 * time.Hour,
+		ReuseWindow:        10 * time.Second,
+		MaxSessionsPerUser: 5,
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("config (-got +want):\n%s", diff)
+	}
+	data, err := got.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(data), valid); diff != "" {
+		t.Errorf("written again (-got +want):\n%s", diff)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, tc := range []struct {
+		name, replace, by, want string
+	}{
+		{"another version", `"version": 1`, `"version": 2`, "version: must be 1, not 2"},
+		{"an unknown field", `"reuseWindow"`, `"reusewindow"`, "reusewindow: unknown field"},
+		{"a missing duration", `"reuseWindow": "10s",`, ``, `reuseWindow: must be a duration like "5m", not ""`},
+		{"a number for a duration", `"10s"`, `10`, "reuseWindow: must be a string, not a number"},
+		{"an issuer with a trailing slash", `example.com"`, `example.com/"`, "issuer: must be an http or https URL of at most 512 characters without user, query, fragment or trailing slash"},
+		{"an issuer with a password", `//auth`, `//a:b@auth`, "issuer: must be an http or https URL of at most 512 characters without user, query, fragment or trailing slash"},
+		{"no audience", `["shop", "billing"]`, `[]`, "audiences: must be 1 to 16, not 0"},
+		{"an audience twice", `"billing"`, `"shop"`, "audiences[1]: given twice"},
+		{"a long-lived access token", `"5m0s"`, `"2h"`, "accessTokenTTL: must be between 10s and 1h0m0s, not 2h0m0s"},
+		{"an access token that outlives the session", `"168h0m0s"`, `"4m"`, "idleLifetime: must be longer than accessTokenTTL (5m0s), not 4m0s"},
+		{"an idle lifetime beyond the absolute one", `"720h0m0s"`, `"24h"`, "absoluteLifetime: must be between idleLifetime (168h0m0s) and 8784h0m0s, not 24h0m0s"},
+		{"a reuse window of minutes", `"10s"`, `"5m"`, "reuseWindow: must be between 0s and 1m0s, not 5m0s"},
+		{"no sessions at all", `"maxSessionsPerUser": 5`, `"maxSessionsPerUser": 0`, "maxSessionsPerUser: must be between 1 and 100, not 0"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in := strings.Replace(valid, tc.replace, tc.by, 1)
+			if in == valid {
+				t.Fatalf("%q is not in the valid document", tc.replace)
+			}
+			_, err := config.Parse([]byte(in))
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if got := err.Error(); got != tc.want {
+				t.Errorf("error:\n got %s\nwant %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestParseTellsEveryFault(t *testing.T) {
+	in := strings.NewReplacer(`"5m0s"`, `"1s"`, `"10s"`, `"2m"`, `"billing"`, `""`).Replace(valid)
+	_, err := config.Parse([]byte(in))
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{"audiences[1]: ", "accessTokenTTL: ", "reuseWindow: "} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not mention %q: %v", want, err)
+		}
+	}
+}
+
+func TestWhatIsWrittenIsRead(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		duration := func(name string, from, to time.Duration) time.Duration {
+			return time.Duration(rapid.Int64Range(int64(from), int64(to)).Draw(t, name))
+		}
+		c := &config.Config{
+			Issuer:             "https://auth.example.com/" + rapid.StringMatching(`[a-z]{1,20}`).Draw(t, "path"),
+			Audiences:          rapid.SliceOfNDistinct(rapid.StringMatching(`.{1,60}`), 1, 16, rapid.ID[string]).Draw(t, "audiences"),
+			AccessTokenTTL:     duration("ttl", config.MinAccessTokenTTL, config.MaxAccessTokenTTL),
+			ReuseWindow:        duration("window", 0, config.MaxReuseWindow),
+			MaxSessionsPerUser: rapid.IntRange(1, config.MaxSessions).Draw(t, "sessions"),
+		}
+		c.IdleLifetime = duration("idle", max(c.AccessTokenTTL+1, config.MinIdleLifetime), config.MaxAbsoluteLifetime)
+		c.AbsoluteLifetime = duration("absolute", c.IdleLifetime, config.MaxAbsoluteLifetime)
+		data, err := c.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := config.Parse(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(got, c); diff != "" {
+			t.Errorf("read again (-got +want):\n%s", diff)
+		}
+	})
+}
