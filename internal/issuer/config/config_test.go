@@ -14,7 +14,10 @@ import (
 const valid = `{
   "version": 1,
   "issuer": "https://auth.example.com",
-  "audiences": ["shop", "billing"],
+  "audiences": [
+    "shop",
+    "billing"
+  ],
   "accessTokenTTL": "5m0s",
   "idleLifetime": "168h0m0s",
   "absoluteLifetime": "720h0m0s",
@@ -55,11 +58,12 @@ func TestParseRefuses(t *testing.T) {
 	}{
 		{"another version", `"version": 1`, `"version": 2`, "version: must be 1, not 2"},
 		{"an unknown field", `"reuseWindow"`, `"reusewindow"`, "reusewindow: unknown field"},
-		{"a missing duration", `"reuseWindow": "10s",`, ``, `reuseWindow: must be a duration like "5m", not ""`},
+		{"a missing duration", `  "reuseWindow": "10s",`, ``, `reuseWindow: must be a duration like "5m", not ""`},
 		{"a number for a duration", `"10s"`, `10`, "reuseWindow: must be a string, not a number"},
 		{"an issuer with a trailing slash", `example.com"`, `example.com/"`, "issuer: must be an http or https URL of at most 512 characters without user, query, fragment or trailing slash"},
 		{"an issuer with a password", `//auth`, `//a:b@auth`, "issuer: must be an http or https URL of at most 512 characters without user, query, fragment or trailing slash"},
-		{"no audience", `["shop", "billing"]`, `[]`, "audiences: must be 1 to 16, not 0"},
+		{"no audience", `"shop",
+    "billing"`, ``, "audiences: must be 1 to 16, not 0"},
 		{"an audience twice", `"billing"`, `"shop"`, "audiences[1]: given twice"},
 		{"a long-lived access token", `"5m0s"`, `"2h"`, "accessTokenTTL: must be between 10s and 1h0m0s, not 2h0m0s"},
 		{"an access token that outlives the session", `"168h0m0s"`, `"4m"`, "idleLifetime: must be longer than accessTokenTTL (5m0s), not 4m0s"},
