@@ -1,0 +1,30 @@
+// Package base64url reads and writes the one spelling of base64url that JOSE allows (RFC 7515 section 2: URL alphabet, no padding,
+// no white space, no stray bits at the end). It knows bytes and text, not what they mean.
+package base64url
+
+import (
+	"encoding/base64"
+	"errors"
+	"strings"
+)
+
+// ErrNotCanonical says that a text is not the one base64url spelling of any bytes.
+var ErrNotCanonical = errors.New("not canonical base64url")
+
+var strict = base64.RawURLEncoding.Strict()
+
+// Encode returns the base64url spelling of data.
+func Encode(data []byte) string { return strict.EncodeToString(data) }
+
+// Decode returns the bytes that text spells. For any bytes there is exactly one text that Decode takes, so whoever compares texts compares
+// bytes. (Go's decoder skips CR and LF even when it is strict; this one refuses them.)
+func Decode(text string) ([]byte, error) {
+	if strings.IndexByte(text, '\n') >= 0 || strings.IndexByte(text, '\r') >= 0 {
+		return nil, ErrNotCanonical
+	}
+	data, err := strict.DecodeString(text)
+	if err != nil {
+		return nil, ErrNotCanonical // Go's own error would quote the input, which may be secret
+	}
+	return data, nil
+}

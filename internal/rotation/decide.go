@@ -1,0 +1,234 @@
+package rotation
+
+import (
+	"slices"
+	"time"
+)
+
+// Schedule says what keys to keep and when they change. Durations count as at least a second and at most a century, and RotateEvery
+// as at least a second longer than PublishLead, because a key is published that long before its turn comes. The API refuses anything else;
+// the bounds hold here as well, so that no schedule can make Decide change keys without end.
+type Schedule struct {
+	Algorithm   string
+	Bits        int           // the size of RSA keys; 0 for the others
+	RotateEvery time.Duration // how long one key signs
+	PublishLead time.Duration // how long a key is published before it signs
+	Retain      time.Duration // how long a key verifies after it stopped signing
+	Revoked     []string      // ids of keys that must not be trusted any more
+}
+
+// fits says whether a key is of the kind that the schedule asks for now.
+func (s Schedule) fits(k Key) bool { return k.Algorithm == s.Algorithm && k.Bits == s.Bits }
+
+// NextRotation returns when the next key is due to sign. It is in the past where the ring is late, the zero time where no key is Active.
+func (s Schedule) NextRotation(r Ring) time.Time {
+	s = s.bounded()
+	active, ok := r.Active()
+	if !ok {
+		return time.Time{}
+	}
+	due := active.ActivatedAt.Add(s.RotateEvery)
+	if !s.fits(active) {
+		due = active.ActivatedAt // another kind of key is asked for now: its turn has come already
+	}
+	if next, ok := s.pending(r); ok {
+		if ready := next.PublishedAt.Add(s.PublishLead); ready.After(due) {
+			return ready
+		}
+	}
+	return due
+}
+
+const (
+	shortest = time.Second
+	longest  = 100 * 365 * 24 * time.Hour
+)
+
+func (s Schedule) bounded() Schedule {
+	s.PublishLead = min(max(s.PublishLead, shortest), longest)
+	s.RotateEvery = min(max(s.RotateEvery, s.PublishLead+shortest), longest+shortest)
+	s.Retain = min(max(s.Retain, shortest), longest)
+	return s
+}
+
+// pending returns the key whose turn is next: of the kind asked for and, should there be several, published for longest.
+func (s Schedule) pending(r Ring) (next Key, ok bool) {
+	for _, k := range r {
+		if k.Phase == Pending && s.fits(k) && (!ok || k.PublishedAt.Before(next.PublishedAt)) {
+			next, ok = k, true
+		}
+	}
+	return next, ok
+}
+
+// Kind is what a step does.
+type Kind string
+
+const (
+	// Generate makes a key, in Step.Phase.
+	Generate Kind = "Generate"
+	// Activate makes a Pending key sign and demotes the key that signed until then.
+	Activate Kind = "Activate"
+	// Remove takes a key out of the ring.
+	Remove Kind = "Remove"
+)
+
+// Why is the reason for a step.
+type Why string
+
+const (
+	// Bootstrap: there was no key at all.
+	Bootstrap Why = "Bootstrap"
+	// PublishAhead: the next rotation is near, and verifiers need the lead to learn the key.
+	PublishAhead Why = "PublishAhead"
+	// Emergency: no key signs, because it was revoked; the next one takes over at once, published or not.
+	Emergency Why = "Emergency"
+	// Due: the turn of the key has come.
+	Due Why = "Due"
+	// Retained: the key has verified for as long as it had to.
+	Retained Why = "Retained"
+	// Revoked: the key must not be trusted any more.
+	Revoked Why = "Revoked"
+	// Superseded: the key was waiting for its turn and another kind of key is asked for now. It has signed nothing.
+	Superseded Why = "Superseded"
+)
+
+// Step is one change of a ring.
+type Step struct {
+	Kind Kind
+	Why  Why
+	ID   string // of the key to activate or to remove
+
+	// What to generate.
+	Phase     Phase // Pending or Active
+	Algorithm string
+	Bits      int
+}
+
+// Plan is what to do now and when to decide again.
+type Plan struct {
+	Steps     []Step
+	NextCheck time.Time // always later than the now that was decided for
+}
+
+// maxWait bounds NextCheck: callers wait by a monotonic clock, and the deadlines are on the wall clock, which may be set meanwhile.
+const maxWait = time.Hour
+
+// Decide returns what is due at now. The plan is complete: deciding again at the same instant, after it was applied, plans nothing. Every
+// deadline counts from a time in the ring, so a clock that went backwards finds nothing due.
+func Decide(now time.Time, s Schedule, r Ring) Plan {
+	s = s.bounded()
+	d := decision{now: now, schedule: s, ring: slices.Clone(r)}
+
+	d.dropUntrusted()
+	d.dropRetained()
+	d.dropSuperseded()
+	d.keepSigning(len(r) == 0)
+	d.rotate()
+	d.publishAhead()
+
+	return Plan{Steps: d.steps, NextCheck: d.nextCheck()}
+}
+
+// decision is a plan in the making: the steps so far, and the ring as it will be after them. Keys that are still to be generated have
+// no id there.
+type decision struct {
+	now      time.Time
+	schedule Schedule
+	ring     Ring
+	steps    []Step
+}
+
+func (d *decision) dropUntrusted() {
+	d.drop(Revoked, func(k Key) bool { return slices.Contains(d.schedule.Revoked, k.ID) })
+}
+
+func (d *decision) dropRetained() {
+	d.drop(Retained, func(k Key) bool { return !k.Verifies(d.now, d.schedule.Retain) })
+}
+
+func (d *decision) dropSuperseded() {
+	next, _ := d.schedule.pending(d.ring)
+	d.drop(Superseded, func(k Key) bool { return k.Phase == Pending && k.ID != next.ID })
+}
+
+func (d *decision) drop(why Why, unwanted func(Key) bool) {
+	d.ring = slices.DeleteFunc(d.ring, func(k Key) bool {
+		if !unwanted(k) {
+			return false
+		}
+		d.steps = append(d.steps, Step{Kind: Remove, Why: why, ID: k.ID})
+		return true
+	})
+}
+
+// keepSigning sees to it that some key signs.
+func (d *decision) keepSigning(empty bool) {
+	if _, ok := d.ring.Active(); ok {
+		return
+	}
+	if next, ok := d.schedule.pending(d.ring); ok {
+		d.activate(next.ID, Emergency)
+		return
+	}
+	why := Emergency
+	if empty {
+		why = Bootstrap
+	}
+	d.generate(Active, why)
+}
+
+func (d *decision) rotate() {
+	next, ok := d.schedule.pending(d.ring)
+	if ok && !d.now.Before(d.schedule.NextRotation(d.ring)) {
+		d.activate(next.ID, Due)
+	}
+}
+
+func (d *decision) publishAhead() {
+	if _, ok := d.schedule.pending(d.ring); ok {
+		return
+	}
+	if !d.now.Before(d.publishAt()) {
+		d.generate(Pending, PublishAhead)
+	}
+}
+
+// publishAt returns when the next key must be published for its turn to come in time.
+func (d *decision) publishAt() time.Time {
+	return d.schedule.NextRotation(d.ring).Add(-d.schedule.PublishLead)
+}
+
+func (d *decision) activate(id string, why Why) {
+	d.steps = append(d.steps, Step{Kind: Activate, Why: why, ID: id})
+	d.ring.activate(d.ring.index(id), d.now)
+}
+
+func (d *decision) generate(phase Phase, why Why) {
+	step := Step{Kind: Generate, Why: why, Phase: phase, Algorithm: d.schedule.Algorithm, Bits: d.schedule.Bits}
+	d.steps = append(d.steps, step)
+	d.ring = append(d.ring, Key{Algorithm: step.Algorithm, Bits: step.Bits, Phase: Pending, PublishedAt: d.now})
+	if phase == Active {
+		d.ring.activate(len(d.ring)-1, d.now)
+	}
+}
+
+func (d *decision) nextCheck() time.Time {
+	next := d.now.Add(maxWait)
+	sooner := func(t time.Time) {
+		if t.Before(next) {
+			next = t
+		}
+	}
+	for _, k := range d.ring {
+		if k.Phase == Retiring {
+			sooner(k.Until(d.schedule.Retain))
+		}
+	}
+	if _, ok := d.schedule.pending(d.ring); ok {
+		sooner(d.schedule.NextRotation(d.ring))
+	} else {
+		sooner(d.publishAt())
+	}
+	return next
+}
