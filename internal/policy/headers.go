@@ -1,0 +1,165 @@
+package policy
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+)
+
+// maxHeaderName bounds the names that a document may give to identity headers, as the API does.
+const maxHeaderName = 64
+
+// overriding are headers by which some frameworks let a request ask for another method or path than its own. The app must not see
+// another request than the one that was judged, so they are stripped from all of them.
+var overriding = []string{
+	"X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override", "X-Original-Method", "X-Original-URI", "X-Original-URL", "X-Rewrite-URL",
+}
+
+// reserved are headers that steer HTTP itself, carry credentials, or say where a request came from. Each identity header is stripped from
+// every request, so one of these names would break requests, or let a claim steer them.
+var reserved = []string{
+	"Accept-Encoding", "Authorization", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Date", "Expect",
+	"Forwarded", "Host", "HTTP2-Settings", "Keep-Alive", "Origin", "Set-Cookie", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Via",
+	"X-Real-IP",
+}
+
+// reservedPrefixes are families of reserved headers. Sec- and Proxy- are those of the Fetch standard's forbidden names.
+var reservedPrefixes = []string{"Proxy-", "Sec-", "X-Forwarded-"}
+
+func checkHeaders(c check, headers []Header) {
+	seen := map[string]bool{}
+	for i, header := range headers {
+		name := c.at("[%d].name", i)
+		folded := string(fold(nil, header.Name))
+		switch {
+		case !isHeaderName(header.Name):
+			name.fail(`must start with a letter and hold letters, digits and "-" only, 64 at most`)
+		case isReserved(header.Name):
+			name.fail("is a header that HTTP, proxies or browsers give a meaning of their own; choose another")
+		case seen[folded]:
+			name.fail("is there twice; case makes no difference")
+		}
+		seen[folded] = true
+		if header.Claim == "" {
+			c.at("[%d].claim", i).fail("must name a claim")
+		}
+	}
+}
+
+func isHeaderName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (i == 0 || c != '-' && (c < '0' || c > '9')) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxHeaderName
+}
+
+func isReserved(name string) bool {
+	is := func(other string) bool { return strings.EqualFold(name, other) }
+	family := func(prefix string) bool {
+		return len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix)
+	}
+	return slices.ContainsFunc(reserved, is) || slices.ContainsFunc(overriding, is) || slices.ContainsFunc(reservedPrefixes, family)
+}
+
+func (p *Program) compileHeaders() {
+	p.stripped = map[string]struct{}{}
+	for _, name := range overriding {
+		p.strip(name)
+	}
+	for _, header := range p.headers {
+		p.strip(header.Name)
+	}
+}
+
+func (p *Program) strip(name string) {
+	p.stripped[string(fold(nil, name))] = struct{}{}
+	p.longest = max(p.longest, len(name))
+}
+
+// Strips says whether a header or trailer of this name must be taken out of every request, whoever sent it, before the identity headers
+// are set. It allocates nothing.
+//
+// Names are compared as CGI and its heirs do: without case, and with every character that is neither letter nor digit as good as any other
+// (RFC 3875 section 4.1.18 makes "_" of "-"; some servers do so with "." and the rest). To such an app X_Auth_Subject is X-Auth-Subject.
+func (p *Program) Strips(name string) bool {
+	if len(name) > p.longest {
+		return false
+	}
+	var buffer [maxHeaderName]byte
+	_, ok := p.stripped[string(fold(buffer[:0], name))]
+	return ok
+}
+
+// fold appends name to dst in the form in which names are compared.
+func fold(dst []byte, name string) []byte {
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c |= 0x20
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		default:
+			c = '-'
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// Identify calls set with each identity header that the claims of a verified token give a value, in document order.
+//
+// A string is sent as it is, a number or boolean as JSON writes it, and a list of these joined by commas. What a header cannot carry so that
+// the app reads back the same sets no header: null, objects, lists in lists, empty strings, control characters, white space at the ends, which
+// HTTP takes away, and a list with a comma inside an element, which would become two.
+func (p *Program) Identify(claims map[string]any, set func(name, value string)) {
+	for _, header := range p.headers {
+		if value, ok := headerValue(claims[header.Claim]); ok {
+			set(header.Name, value)
+		}
+	}
+}
+
+func headerValue(claim any) (string, bool) {
+	list, isList := claim.([]any)
+	if !isList {
+		return scalarValue(claim)
+	}
+	elements := make([]string, len(list))
+	for i, element := range list {
+		text, ok := scalarValue(element)
+		if !ok || strings.Contains(text, ",") {
+			return "", false
+		}
+		elements[i] = text
+	}
+	return strings.Join(elements, ","), len(elements) > 0
+}
+
+func scalarValue(claim any) (string, bool) {
+	switch value := claim.(type) {
+	case string:
+		return value, value != "" && isFieldValue(value)
+	case json.Number:
+		return value.String(), true
+	case bool:
+		if value {
+			return "true", true
+		}
+		return "false", true
+	}
+	return "", false
+}
+
+// isFieldValue says whether s arrives as it was sent (RFC 9110 section 5.5).
+func isFieldValue(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] == 0x7f {
+			return false
+		}
+	}
+	return strings.TrimSpace(s) == s
+}
