@@ -1,0 +1,326 @@
+// Package sqlite keeps sessions in one SQLite file. It knows SQL and durability; it decides nothing about sessions.
+//
+// The file is in WAL mode with synchronous=FULL: a commit that was reported survives the loss of power. All writing goes through one
+// connection, whose queue is fairer than SQLite's own lock; reading never waits for it.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver, in Go: no C compiler, and a binary that runs FROM scratch
+
+	"github.com/latchkey-dev/latchkey/internal/issuer/store"
+	"github.com/latchkey-dev/latchkey/internal/revocation"
+)
+
+// readers is how many connections read at once.
+const readers = 4
+
+// Store is a store.Store in a file.
+type Store struct {
+	write *sql.DB // one connection
+	read  *sql.DB
+
+	find, rotate, extend, stream, revocations *sql.Stmt
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open opens the database in the file path, creating it and bringing its schema up to date where needed.
+func Open(ctx context.Context, path string) (*Store, error) {
+	s, err := open(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, path string) (_ *Store, err error) {
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	// The file holds the secrets of sessions; SQLite gives its companions (-wal, -shm) the same mode.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := file.Close(); err != nil {
+		return nil, err
+	}
+
+	s := &Store{}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.write, err = connect(path, 1, url.Values{
+		"_txlock": {"immediate"},
+		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "trusted_schema(0)"},
+	}); err != nil {
+		return nil, err
+	}
+	if err = migrate(ctx, s.write); err != nil {
+		return nil, err
+	}
+	if s.read, err = connect(path, readers, url.Values{
+		"_pragma": {"busy_timeout(5000)", "query_only(1)", "trusted_schema(0)"},
+	}); err != nil {
+		return nil, err
+	}
+	for _, p := range []struct {
+		into **sql.Stmt
+		db   *sql.DB
+		text string
+	}{
+		{&s.find, s.read, `SELECT user_name, secret, counter, created_at, rotated_at, access_until FROM sessions WHERE id = ?`},
+		{&s.rotate, s.write, `UPDATE sessions SET counter = counter + 1, rotated_at = ?3, access_until = max(access_until, ?4)
+			WHERE id = ?1 AND counter = ?2`},
+		{&s.extend, s.write, `UPDATE sessions SET access_until = max(access_until, ?3) WHERE id = ?1 AND counter = ?2`},
+		{&s.stream, s.read, `SELECT name, last FROM revocation_stream`},
+		{&s.revocations, s.read, `SELECT number, session_id, revoked_until FROM revocations WHERE number > ? ORDER BY number LIMIT ?`},
+	} {
+		if *p.into, err = p.db.PrepareContext(ctx, p.text); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func connect(path string, connections int, query url.Values) (*sql.DB, error) {
+	dsn := url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}
+	db, err := sql.Open("sqlite", dsn.String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return db, nil
+}
+
+// Close lets go of the file.
+func (s *Store) Close() error {
+	var faults []error
+	for _, db := range []*sql.DB{s.read, s.write} { // the last connection to close folds the WAL into the file
+		if db != nil {
+			faults = append(faults, db.Close())
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Find implements store.Store.
+func (s *Store) Find(ctx context.Context, id store.SessionID) (store.Session, error) {
+	found := store.Session{ID: id}
+	var secret []byte
+	var created, rotated, until int64
+	err := s.find.QueryRowContext(ctx, id[:]).Scan(&found.User, &secret, &found.Counter, &created, &rotated, &until)
+	if errors.Is(err, sql.ErrNoRows) {
+		return store.Session{}, store.ErrNotFound
+	}
+	if err != nil {
+		return store.Session{}, fmt.Errorf("find session: %w", err)
+	}
+	if copy(found.Secret[:], secret) != len(found.Secret) || len(secret) != len(found.Secret) {
+		return store.Session{}, fmt.Errorf("find session: its secret has %d bytes", len(secret))
+	}
+	found.CreatedAt, found.RotatedAt, found.AccessUntil = time.UnixMilli(created), time.UnixMilli(rotated), time.Unix(until, 0)
+	return found, nil
+}
+
+// Rotate implements store.Store.
+func (s *Store) Rotate(ctx context.Context, id store.SessionID, counter int64, rotatedAt, accessUntil time.Time) (bool, error) {
+	return changed("rotate session")(s.rotate.ExecContext(ctx, id[:], counter, rotatedAt.UnixMilli(), accessUntil.Unix()))
+}
+
+// Extend implements store.Store.
+func (s *Store) Extend(ctx context.Context, id store.SessionID, counter int64, accessUntil time.Time) (bool, error) {
+	return changed("extend session")(s.extend.ExecContext(ctx, id[:], counter, accessUntil.Unix()))
+}
+
+// changed reports whether a conditional update met its condition.
+func changed(doing string) func(sql.Result, error) (bool, error) {
+	return func(result sql.Result, err error) (bool, error) {
+		if err != nil {
+			return false, fmt.Errorf("%s: %w", doing, err)
+		}
+		rows, err := result.RowsAffected()
+		if err != nil {
+			return false, fmt.Errorf("%s: %w", doing, err)
+		}
+		return rows > 0, nil
+	}
+}
+
+// Create implements store.Store.
+func (s *Store) Create(ctx context.Context, n store.Session, limit int, h store.Horizon) (ended []store.SessionID, err error) {
+	err = s.transact(ctx, "create session", func(tx *sql.Tx) error {
+		ended = nil
+		over, err := sessionIDs(tx.QueryContext(ctx, `SELECT id FROM sessions WHERE user_name = ? AND (created_at < ? OR rotated_at < ?)`,
+			n.User, h.CreatedBefore.UnixMilli(), h.RotatedBefore.UnixMilli()))
+		if err != nil {
+			return err
+		}
+		for _, id := range over {
+			if _, err := end(ctx, tx, id, n.CreatedAt); err != nil {
+				return err
+			}
+		}
+		// All but the newest limit-1: these, and the new one, stay.
+		ended, err = sessionIDs(tx.QueryContext(ctx, `SELECT id FROM sessions WHERE user_name = ? ORDER BY created_at DESC, id LIMIT -1 OFFSET ?`,
+			n.User, max(limit-1, 0)))
+		if err != nil {
+			return err
+		}
+		for _, id := range ended {
+			if _, err := end(ctx, tx, id, n.CreatedAt); err != nil {
+				return err
+			}
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO sessions (id, user_name, secret, counter, created_at, rotated_at, access_until)
+			VALUES (?, ?, ?, ?, ?, ?, ?)`, n.ID[:], n.User, n.Secret[:], n.Counter, n.CreatedAt.UnixMilli(), n.RotatedAt.UnixMilli(), n.AccessUntil.Unix())
+		return err
+	})
+	return ended, err
+}
+
+// End implements store.Store.
+func (s *Store) End(ctx context.Context, id store.SessionID, now time.Time) (ended bool, err error) {
+	err = s.transact(ctx, "end session", func(tx *sql.Tx) error {
+		ended, err = end(ctx, tx, id, now)
+		return err
+	})
+	return ended, err
+}
+
+// end is what ending a session means, everywhere.
+func end(ctx context.Context, tx *sql.Tx, id store.SessionID, now time.Time) (bool, error) {
+	var accessUntil int64
+	err := tx.QueryRowContext(ctx, `DELETE FROM sessions WHERE id = ? RETURNING access_until`, id[:]).Scan(&accessUntil)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	until := time.Unix(accessUntil, 0).Add(revocation.Leeway)
+	if !until.After(now) {
+		return true, nil
+	}
+	var number int64
+	if err := tx.QueryRowContext(ctx, `UPDATE revocation_stream SET last = last + 1 RETURNING last`).Scan(&number); err != nil {
+		return false, err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO revocations (number, session_id, revoked_until) VALUES (?, ?, ?)`, number, id[:], until.Unix())
+	return true, err
+}
+
+// Stream implements store.Store.
+func (s *Store) Stream(ctx context.Context) (name string, last int64, err error) {
+	if err := s.stream.QueryRowContext(ctx).Scan(&name, &last); err != nil {
+		return "", 0, fmt.Errorf("read revocation stream: %w", err)
+	}
+	return name, last, nil
+}
+
+// Revocations implements store.Store.
+func (s *Store) Revocations(ctx context.Context, after int64, limit int) ([]store.Revocation, error) {
+	rows, err := s.revocations.QueryContext(ctx, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read revocations: %w", err)
+	}
+	defer rows.Close()
+	var found []store.Revocation
+	for rows.Next() {
+		var r store.Revocation
+		var id []byte
+		var until int64
+		if err := rows.Scan(&r.Number, &id, &until); err != nil {
+			return nil, fmt.Errorf("read revocations: %w", err)
+		}
+		copy(r.Session[:], id)
+		r.Until = time.Unix(until, 0)
+		found = append(found, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read revocations: %w", err)
+	}
+	return found, nil
+}
+
+// Prune implements store.Store. It looks for what to delete before it asks to write, for looking may take a while and nobody should wait.
+func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit int) (sessions, revocations int, err error) {
+	const condition = `(created_at < ?1 OR rotated_at < ?2) AND access_until < ?3`
+	arguments := []any{h.CreatedBefore.UnixMilli(), h.RotatedBefore.UnixMilli(), now.Add(-revocation.Leeway).Unix(), limit}
+	over, err := sessionIDs(s.read.QueryContext(ctx, `SELECT id FROM sessions WHERE `+condition+` LIMIT ?4`, arguments...))
+	if err != nil {
+		return 0, 0, fmt.Errorf("prune: %w", err)
+	}
+	err = s.transact(ctx, "prune", func(tx *sql.Tx) error {
+		sessions, revocations = 0, 0
+		for _, id := range over {
+			result, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE `+condition+` AND id = ?4`, append(arguments[:3:3], id[:])...)
+			if err != nil {
+				return err
+			}
+			rows, err := result.RowsAffected()
+			if err != nil {
+				return err
+			}
+			sessions += int(rows)
+		}
+		result, err := tx.ExecContext(ctx, `DELETE FROM revocations WHERE number IN (SELECT number FROM revocations WHERE revoked_until <= ? LIMIT ?)`,
+			now.Unix(), limit)
+		if err != nil {
+			return err
+		}
+		rows, err := result.RowsAffected()
+		revocations = int(rows)
+		return err
+	})
+	return sessions, revocations, err
+}
+
+// transact runs do in a transaction that has the right to write from its start.
+func (s *Store) transact(ctx context.Context, doing string, do func(*sql.Tx) error) error {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	defer tx.Rollback()
+	if err := do(tx); err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return nil
+}
+
+func sessionIDs(rows *sql.Rows, err error) ([]store.SessionID, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var ids []store.SessionID
+	for rows.Next() {
+		var raw []byte
+		if err := rows.Scan(&raw); err != nil {
+			return nil, err
+		}
+		var id store.SessionID
+		if copy(id[:], raw) != len(raw) || len(raw) != len(id) {
+			return nil, fmt.Errorf("a session id has %d bytes", len(raw))
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}

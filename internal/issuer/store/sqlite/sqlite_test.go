@@ -1,0 +1,135 @@
+package sqlite_test
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/issuer/store"
+	"github.com/latchkey-dev/latchkey/internal/issuer/store/sqlite"
+	"github.com/latchkey-dev/latchkey/internal/issuer/store/storetest"
+)
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Open {
+		path := filepath.Join(t.TempDir(), "a name with ? and %41.db")
+		return func() store.Store {
+			s, err := sqlite.Open(context.Background(), path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+	})
+}
+
+func TestKeepsItsFilesToItself(t *testing.T) {
+	dir := t.TempDir()
+	s, err := sqlite.Open(t.Context(), filepath.Join(dir, "sessions.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Create(t.Context(), store.Session{ID: store.NewSessionID(), User: "alice"}, 1, store.Horizon{}); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 2 {
+		t.Fatalf("files: got %v, want the database and its log", files)
+	}
+	for _, file := range files {
+		info, err := file.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := info.Mode().Perm(), os.FileMode(0o600); got != want {
+			t.Errorf("mode of %s: got %o, want %o", file.Name(), got, want)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		prepare func(t *testing.T, path string)
+		want    string
+	}{
+		{"a file that is no database", func(t *testing.T, path string) {
+			if err := os.WriteFile(path, []byte(strings.Repeat("no database", 1000)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "not a database"},
+		{"a database of a newer release", func(t *testing.T, path string) {
+			db, err := sql.Open("sqlite", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			if _, err := db.Exec("PRAGMA user_version = 99"); err != nil {
+				t.Fatal(err)
+			}
+		}, "written by a newer release"},
+		{"a directory", func(t *testing.T, path string) {
+			if err := os.Mkdir(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}, "is a directory"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "sessions.db")
+			tc.prepare(t, path)
+			s, err := sqlite.Open(t.Context(), path)
+			if err == nil {
+				s.Close()
+				t.Fatal("opened")
+			}
+			if got := err.Error(); !strings.Contains(got, tc.want) || !strings.Contains(got, path) {
+				t.Errorf("error: got %q, want one that names the file and says %q", got, tc.want)
+			}
+		})
+	}
+}
+
+func BenchmarkRotate(b *testing.B) {
+	s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "sessions.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	now := time.Now()
+	n := store.Session{ID: store.NewSessionID(), User: "alice", Counter: 1, CreatedAt: now, RotatedAt: now, AccessUntil: now}
+	if _, err := s.Create(b.Context(), n, 5, store.Horizon{}); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for counter := int64(1); b.Loop(); counter++ {
+		if ok, err := s.Rotate(b.Context(), n.ID, counter, now, now); err != nil || !ok {
+			b.Fatal(ok, err)
+		}
+	}
+}
+
+func BenchmarkFind(b *testing.B) {
+	s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "sessions.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	n := store.Session{ID: store.NewSessionID(), User: "alice", Counter: 1}
+	if _, err := s.Create(b.Context(), n, 5, store.Horizon{}); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Find(b.Context(), n.ID); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
