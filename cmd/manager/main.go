@@ -1,0 +1,47 @@
+// Command manager runs Latchkey's controllers and its admission webhook. It owns the flags and the order of starting; what runs is listed
+// in package controllers.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+)
+
+func main() {
+	os.Exit(run(ctrl.SetupSignalHandler(), os.Args[1:], os.Stderr))
+}
+
+// run returns the exit code: 2 when the flags make no sense, 1 when the manager could not start or had to stop.
+func run(ctx context.Context, args []string, stderr io.Writer) int {
+	options, err := parseFlags(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		_, _ = fmt.Fprintf(stderr, "latchkey-manager: %v\nTry --help.\n", err)
+		return 2
+	}
+
+	handler := slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: options.logLevel})
+	ctrl.SetLogger(logr.FromSlogHandler(handler))
+	klog.SetSlogLogger(slog.New(handler)) // client-go's own lines
+
+	config, err := ctrl.GetConfig()
+	if err == nil {
+		err = manage(ctx, config, options)
+	}
+	if err != nil {
+		slog.New(handler).Error("the manager stops", "err", err)
+		return 1
+	}
+	return 0
+}
