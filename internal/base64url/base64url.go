@@ -3,9 +3,9 @@
 package base64url
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
-	"strings"
 )
 
 // ErrNotCanonical says that a text is not the one base64url spelling of any bytes.
@@ -17,14 +17,18 @@ var strict = base64.RawURLEncoding.Strict()
 func Encode(data []byte) string { return strict.EncodeToString(data) }
 
 // Decode returns the bytes that text spells. For any bytes there is exactly one text that Decode takes, so whoever compares texts compares
-// bytes. (Go's decoder skips CR and LF even when it is strict; this one refuses them.)
-func Decode(text string) ([]byte, error) {
-	if strings.IndexByte(text, '\n') >= 0 || strings.IndexByte(text, '\r') >= 0 {
+// bytes.
+func Decode(text string) ([]byte, error) { return AppendDecode(nil, []byte(text)) }
+
+// AppendDecode is Decode that appends to dst. (Go's decoder skips CR and LF even when it is strict; this one refuses them. Its errors
+// would quote the input, which may be secret.)
+func AppendDecode(dst, text []byte) ([]byte, error) {
+	if bytes.IndexByte(text, '\n') >= 0 || bytes.IndexByte(text, '\r') >= 0 {
 		return nil, ErrNotCanonical
 	}
-	data, err := strict.DecodeString(text)
+	data, err := strict.AppendDecode(dst, text)
 	if err != nil {
-		return nil, ErrNotCanonical // Go's own error would quote the input, which may be secret
+		return nil, ErrNotCanonical
 	}
 	return data, nil
 }

@@ -178,16 +178,16 @@ func (k *Key) Verify(signingInput, signature []byte) error {
 	return nil
 }
 
-// String names the key and shows nothing of it.
-func (k *Key) String() string {
+// String names the key and shows nothing of it. (It and its kin take the key by value, so that a copy cannot be printed either.)
+func (k Key) String() string {
 	return fmt.Sprintf("key %q (%s) [redacted]", k.jwk.ID, k.jwk.Algorithm)
 }
 
 // GoString is String.
-func (k *Key) GoString() string { return k.String() }
+func (k Key) GoString() string { return k.String() }
 
 // LogValue is String for log/slog.
-func (k *Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // MarshalJSON is String: only a Set is written as keys, on purpose.
-func (k *Key) MarshalJSON() ([]byte, error) { return json.Marshal(k.String()) }
+func (k Key) MarshalJSON() ([]byte, error) { return json.Marshal(k.String()) }

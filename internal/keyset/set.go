@@ -91,8 +91,8 @@ func (s *Set) Fingerprint() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// String names the keys and shows nothing of them.
-func (s *Set) String() string {
+// String names the keys and shows nothing of them. (It and its kin take the set by value, so that a copy cannot be printed either.)
+func (s Set) String() string {
 	ids := make([]string, len(s.keys))
 	for i, key := range s.keys {
 		ids[i] = key.String()
@@ -101,7 +101,7 @@ func (s *Set) String() string {
 }
 
 // GoString is String.
-func (s *Set) GoString() string { return s.String() }
+func (s Set) GoString() string { return s.String() }
 
 // LogValue is String for log/slog.
-func (s *Set) LogValue() slog.Value { return slog.StringValue(s.String()) }
+func (s Set) LogValue() slog.Value { return slog.StringValue(s.String()) }

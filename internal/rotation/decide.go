@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -10,7 +11,7 @@ import (
 // the bounds hold here as well, so that no schedule can make Decide change keys without end.
 type Schedule struct {
 	Algorithm   string
-	Bits        int           // the size of RSA keys; 0 for the others
+	Bits        int           // the size of RSA keys, 0 for the default of 2048; ignored for the others
 	RotateEvery time.Duration // how long one key signs
 	PublishLead time.Duration // how long a key is published before it signs
 	Retain      time.Duration // how long a key verifies after it stopped signing
@@ -45,6 +46,12 @@ const (
 )
 
 func (s Schedule) bounded() Schedule {
+	switch rsa := strings.HasPrefix(s.Algorithm, "RS") || strings.HasPrefix(s.Algorithm, "PS"); {
+	case !rsa:
+		s.Bits = 0
+	case s.Bits == 0:
+		s.Bits = 2048
+	}
 	s.PublishLead = min(max(s.PublishLead, shortest), longest)
 	s.RotateEvery = min(max(s.RotateEvery, s.PublishLead+shortest), longest+shortest)
 	s.Retain = min(max(s.Retain, shortest), longest)

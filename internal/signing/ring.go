@@ -1,0 +1,242 @@
+package signing
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/keyset"
+	"github.com/latchkey-dev/latchkey/internal/rotation"
+	"github.com/latchkey-dev/latchkey/internal/strictjson"
+)
+
+// The names under which SecretData keeps its parts.
+const (
+	RingFile      = "ring.json"   // the whole ring, for us
+	PrivateFile   = "private.pem" // the key that signs, as PKCS #8; not for HS algorithms
+	KeyIDFile     = "kid"         // its id
+	AlgorithmFile = "algorithm"   // its algorithm
+	KeySetFile    = "jwks.json"   // everything that verifies, as a JSON Web Key Set; for HS algorithms with the secrets
+)
+
+const (
+	ringVersion  = 1
+	maxRingBytes = 1 << 20 // no Secret is larger
+)
+
+// Ring is all the keys of one SigningKey, in the order in which they were made. It is immutable; nil is the ring before its first key.
+type Ring struct {
+	meta rotation.Ring
+	keys map[string]*Key // by id
+}
+
+// ringDocument is how a ring is stored.
+type ringDocument struct {
+	Version int           `json:"version"`
+	Keys    []keyDocument `json:"keys"`
+}
+
+type keyDocument struct {
+	Phase       rotation.Phase `json:"phase"`
+	PublishedAt time.Time      `json:"publishedAt,omitzero"`
+	ActivatedAt time.Time      `json:"activatedAt,omitzero"`
+	RetiredAt   time.Time      `json:"retiredAt,omitzero"`
+	JWK         privateJWK     `json:"jwk"`
+}
+
+// ParseRing reads what Marshal wrote and refuses everything else: nobody may mint new keys over a ring that somebody damaged. The error lists
+// all that is wrong, each with its path, and quotes no key.
+func ParseRing(data []byte) (*Ring, error) {
+	if len(data) > maxRingBytes {
+		return nil, fmt.Errorf("the ring is longer than %d bytes", maxRingBytes)
+	}
+	var document ringDocument
+	if err := strictjson.Unmarshal(data, &document); err != nil {
+		return nil, err
+	}
+	if document.Version != ringVersion {
+		return nil, fmt.Errorf("version: is %d; this version of Latchkey reads %d", document.Version, ringVersion)
+	}
+	if len(document.Keys) == 0 {
+		return nil, errors.New("keys: there are none")
+	}
+
+	ring := &Ring{keys: make(map[string]*Key, len(document.Keys))}
+	var errs []error
+	active := 0
+	for i, stored := range document.Keys {
+		if err := stored.vet(); err != nil {
+			errs = append(errs, fmt.Errorf("keys[%d].%w", i, err))
+		}
+		key, err := stored.JWK.key()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("keys[%d].jwk: %w", i, err))
+			continue
+		}
+		if _, twice := ring.keys[key.ID()]; twice {
+			errs = append(errs, fmt.Errorf("keys[%d].jwk.kid: %s appears twice", i, key.ID()))
+		}
+		if stored.Phase == rotation.Active {
+			if active++; active > 1 {
+				errs = append(errs, fmt.Errorf("keys[%d].phase: a second key is Active", i))
+			}
+		}
+		ring.keys[key.ID()] = key
+		ring.meta = append(ring.meta, rotation.Key{
+			ID:          key.ID(),
+			Algorithm:   key.Algorithm(),
+			Bits:        key.Bits(),
+			Phase:       stored.Phase,
+			PublishedAt: stored.PublishedAt.UTC(),
+			ActivatedAt: stored.ActivatedAt.UTC(),
+			RetiredAt:   stored.RetiredAt.UTC(),
+		})
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return ring, nil
+}
+
+// vet checks that the key has the times of its phase. Its errors begin with the name of a field.
+func (d keyDocument) vet() error {
+	reached := map[rotation.Phase]int{rotation.Pending: 1, rotation.Active: 2, rotation.Retiring: 3}[d.Phase]
+	if reached == 0 {
+		return fmt.Errorf("phase: %q is none; Pending, Active and Retiring are", d.Phase)
+	}
+	for i, field := range []struct {
+		name string
+		time time.Time
+	}{{"publishedAt", d.PublishedAt}, {"activatedAt", d.ActivatedAt}, {"retiredAt", d.RetiredAt}} {
+		switch wanted := i < reached; {
+		case wanted && field.time.IsZero():
+			return fmt.Errorf("%s: is missing from a key that is %s", field.name, d.Phase)
+		case !wanted && !field.time.IsZero():
+			return fmt.Errorf("%s: does not go with a key that is %s", field.name, d.Phase)
+		}
+	}
+	return nil
+}
+
+// Marshal returns the ring with its private keys, for ParseRing to read.
+func (r *Ring) Marshal() ([]byte, error) {
+	document := ringDocument{Version: ringVersion}
+	for _, k := range r.Rotation() {
+		jwk, err := r.keys[k.ID].jwk()
+		if err != nil {
+			return nil, err
+		}
+		document.Keys = append(document.Keys, keyDocument{
+			Phase:       k.Phase,
+			PublishedAt: k.PublishedAt,
+			ActivatedAt: k.ActivatedAt,
+			RetiredAt:   k.RetiredAt,
+			JWK:         jwk,
+		})
+	}
+	return json.Marshal(document)
+}
+
+// Rotation returns what is written about the keys, for rotation.Decide.
+func (r *Ring) Rotation() rotation.Ring {
+	if r == nil {
+		return nil
+	}
+	return slices.Clone(r.meta)
+}
+
+// Execute returns the ring after a plan, carried out at now, and leaves r as it is. generate is Generate, unless a test needs other keys.
+func (r *Ring) Execute(plan rotation.Plan, now time.Time, generate func(algorithm string, rsaBits int) (*Key, error)) (*Ring, error) {
+	keys := make(map[string]*Key)
+	if r != nil {
+		maps.Copy(keys, r.keys)
+	}
+	var generated []string
+	for _, step := range plan.Steps {
+		if step.Kind != rotation.Generate {
+			continue
+		}
+		key, err := generate(step.Algorithm, step.Bits)
+		if err != nil {
+			return nil, err
+		}
+		generated = append(generated, key.ID())
+		keys[key.ID()] = key
+	}
+	meta, err := r.Rotation().Apply(now.UTC().Round(0), plan.Steps, generated...)
+	if err != nil {
+		return nil, fmt.Errorf("changing the ring: %w", err)
+	}
+	ring := &Ring{meta: meta, keys: make(map[string]*Key, len(meta))}
+	for _, k := range meta {
+		ring.keys[k.ID] = keys[k.ID]
+	}
+	return ring, nil
+}
+
+// Active returns the key that signs.
+func (r *Ring) Active() (*Key, bool) {
+	active, ok := r.Rotation().Active()
+	if !ok {
+		return nil, false
+	}
+	return r.keys[active.ID], true
+}
+
+// Public returns every key that verifies at now, given that keys verify for retain after they stopped signing. Those that have stopped carry
+// their end, so that a verifier refuses them from then on even if nobody brings it a newer set.
+func (r *Ring) Public(now time.Time, retain time.Duration) (*keyset.Set, error) {
+	var keys []*keyset.Key
+	for _, k := range r.Rotation() {
+		if k.Verifies(now, retain) {
+			keys = append(keys, r.keys[k.ID].Public(k.Until(retain)))
+		}
+	}
+	return keyset.NewSet(keys...)
+}
+
+// SecretData returns the ring in the layout of the Secret that keeps it: what any server needs to sign and verify, and the ring itself.
+func (r *Ring) SecretData(now time.Time, retain time.Duration) (map[string][]byte, error) {
+	active, ok := r.Active()
+	if !ok {
+		return nil, errors.New("no key of the ring is Active")
+	}
+	ring, err := r.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	set, err := r.Public(now, retain)
+	if err != nil {
+		return nil, err
+	}
+	jwks, err := set.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	data := map[string][]byte{
+		RingFile:      ring,
+		KeyIDFile:     []byte(active.ID()),
+		AlgorithmFile: []byte(active.Algorithm()),
+		KeySetFile:    jwks,
+	}
+	if private := active.PrivatePEM(); private != nil {
+		data[PrivateFile] = private
+	}
+	return data, nil
+}
+
+// String shows nothing. (It and its kin take the ring by value, so that a copy cannot be printed either.)
+func (r Ring) String() string { return redacted }
+
+// GoString shows nothing.
+func (r Ring) GoString() string { return redacted }
+
+// LogValue shows nothing.
+func (r Ring) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalJSON shows nothing: see Marshal.
+func (r Ring) MarshalJSON() ([]byte, error) { return json.Marshal(redacted) }

@@ -1,0 +1,127 @@
+package verify
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/base64url"
+	"github.com/latchkey-dev/latchkey/internal/keyset"
+	"github.com/latchkey-dev/latchkey/internal/strictjson"
+)
+
+// MaxTokenBytes is the size above which a token is refused unread. Larger headers do not survive most proxies.
+const MaxTokenBytes = 16 << 10
+
+// Envelope is a compact JWS that has been taken apart. Nothing in it is to be trusted before Check.
+type Envelope struct {
+	Algorithm string // alg, in the name that package keyset has for it
+	KeyID     string // kid, or empty
+	Type      string // typ, or empty
+	Payload   string
+
+	signingInput []byte
+	signature    []byte
+}
+
+// Open takes a token apart (RFC 7515 section 5.2, compact only). There is one spelling of a token: what Open takes, it takes byte for byte. The
+// error is a *Refusal.
+func Open(token string) (*Envelope, error) {
+	e := new(Envelope)
+	if r := e.open(token); r != nil {
+		return nil, r
+	}
+	return e, nil
+}
+
+func (e *Envelope) open(token string) *Refusal {
+	if len(token) > MaxTokenBytes {
+		return refuse(Malformed, "the token is too long")
+	}
+	data := []byte(token) // one copy, of which the signing input is a part: the check is over the bytes that came in
+	first := bytes.IndexByte(data, '.')
+	last := bytes.LastIndexByte(data, '.')
+	if first < 0 || first == last {
+		return refuse(Malformed, "the token does not have three parts")
+	}
+	switch bytes.Count(data[first+1:last], []byte{'.'}) {
+	case 0:
+	case 2:
+		return refuse(Unsupported, "the token is encrypted, or has five parts for another reason")
+	default:
+		return refuse(Malformed, "the token does not have three parts")
+	}
+
+	decoded, err := base64url.AppendDecode(make([]byte, 0, len(data)), data[:first])
+	if err != nil {
+		return refuse(Malformed, "the header is not canonical base64url")
+	}
+	headerEnd := len(decoded)
+	if decoded, err = base64url.AppendDecode(decoded, data[first+1:last]); err != nil {
+		return refuse(Malformed, "the payload is not canonical base64url")
+	}
+	payloadEnd := len(decoded)
+	if decoded, err = base64url.AppendDecode(decoded, data[last+1:]); err != nil {
+		return refuse(Malformed, "the signature is not canonical base64url")
+	}
+	text := string(decoded[:payloadEnd])
+	e.Payload, e.signingInput, e.signature = text[headerEnd:], data[:last], decoded[payloadEnd:]
+	return e.readHeader(text[:headerEnd])
+}
+
+func (e *Envelope) readHeader(text string) *Refusal {
+	header, err := strictjson.ParseObject(text)
+	if err != nil {
+		return refuse(Malformed, "the header is not a strict JSON object")
+	}
+	// Everything else that a header may hold is allowed and ignored, above all jwk, jku, x5u and x5c: a token does not choose who is believed.
+	for _, name := range [...]string{"crit", "b64", "zip", "enc"} {
+		if _, present := header[name]; present {
+			return refuse(Unsupported, "the header asks for "+name)
+		}
+	}
+	for _, field := range [...]struct {
+		name string
+		into *string
+	}{{"alg", &e.Algorithm}, {"kid", &e.KeyID}, {"typ", &e.Type}} {
+		value, present := header[field.name]
+		if !present {
+			continue
+		}
+		var ok bool
+		if *field.into, ok = value.(string); !ok || *field.into == "" {
+			return refuse(Malformed, field.name+" in the header is not a string, or empty")
+		}
+	}
+	algorithm, known := keyset.CanonicalAlgorithm(e.Algorithm)
+	if !known {
+		return refuse(Unsupported, "alg in the header is no algorithm that is taken")
+	}
+	e.Algorithm = algorithm
+	return nil
+}
+
+// Check returns the key of the set that signed the envelope, or a *Refusal. The key decides about the algorithm; the envelope may only agree.
+func (e *Envelope) Check(set *keyset.Set, now time.Time) (*keyset.Key, error) {
+	key, r := e.check(set, now)
+	if r != nil {
+		return nil, r
+	}
+	return key, nil
+}
+
+func (e *Envelope) check(set *keyset.Set, now time.Time) (*keyset.Key, *Refusal) {
+	key, ok := set.Lookup(e.KeyID)
+	if !ok {
+		return nil, refuse(UnknownKey, "the issuer has no such key")
+	}
+	if key.Algorithm() != e.Algorithm {
+		return nil, refuse(Unsupported, "alg in the header is not the key's")
+	}
+	if end := key.NotAfter(); !end.IsZero() && !now.Before(end) {
+		return nil, refuse(KeyExpired, "the key is no longer trusted")
+	}
+	if key.Verify(e.signingInput, e.signature) != nil {
+		return nil, refuse(BadSignature, "the signature does not match")
+	}
+	return key, nil
+}
