@@ -74,11 +74,6 @@ type Horizon struct {
 	RotatedBefore time.Time
 }
 
-// Over reports whether the session lies behind the horizon.
-func (h Horizon) Over(s Session) bool {
-	return s.CreatedAt.Before(h.CreatedBefore) || s.RotatedAt.Before(h.RotatedBefore)
-}
-
 // Revocation says that a session ended while access tokens of it may have been valid.
 type Revocation struct {
 	Number  int64 // from 1, in the order in which they became visible

@@ -1,0 +1,84 @@
+package session_test
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/latchkey-dev/latchkey/internal/issuer/config"
+	"github.com/latchkey-dev/latchkey/internal/issuer/session"
+	"github.com/latchkey-dev/latchkey/internal/issuer/store"
+)
+
+var (
+	start  = time.UnixMilli(1_800_000_000_000)
+	limits = &config.Config{AccessTokenTTL: 5 * time.Minute, IdleLifetime: time.Hour, AbsoluteLifetime: 10 * time.Hour, ReuseWindow: 10 * time.Second}
+)
+
+func TestJudge(t *testing.T) {
+	// Signed in at start, refreshed six times, last after half an hour: token 7 is current.
+	rotated := start.Add(30 * time.Minute)
+	s := store.Session{Counter: 7, CreatedAt: start, RotatedAt: rotated}
+	noWindow := *limits
+	noWindow.ReuseWindow = 0
+	late := s
+	late.RotatedAt = start.Add(10*time.Hour - time.Minute)
+	for _, tc := range []struct {
+		name    string
+		s       store.Session
+		c       *config.Config
+		counter int64
+		now     time.Time
+		want    session.Verdict
+	}{
+		{"the current token rotates", s, limits, 7, rotated.Add(time.Minute), session.Rotate},
+		{"the current token rotates at once", s, limits, 7, rotated, session.Rotate},
+		{"the one before is repeated", s, limits, 6, rotated.Add(time.Second), session.Repeat},
+		{"the one before is repeated to the end of the window", s, limits, 6, rotated.Add(10*time.Second - 1), session.Repeat},
+		{"the one before is reuse from the end of the window", s, limits, 6, rotated.Add(10 * time.Second), session.Reuse},
+		{"the one before is reuse where there is no window", s, &noWindow, 6, rotated, session.Reuse},
+		{"an older one is reuse even in the window", s, limits, 5, rotated, session.Reuse},
+		{"the first one is reuse", s, limits, 1, rotated, session.Reuse},
+		{"one from the future is reuse", s, limits, 8, rotated, session.Reuse},
+		{"the last moment before idleness counts", s, limits, 7, rotated.Add(time.Hour - 1), session.Rotate},
+		{"a session that was idle is over", s, limits, 7, rotated.Add(time.Hour), session.Idle},
+		{"an old token of a session that was idle says no more than that", s, limits, 3, rotated.Add(time.Hour), session.Idle},
+		{"a session that is too old is over", late, limits, 7, start.Add(10 * time.Hour), session.Expired},
+		{"the last moment of a session counts", late, limits, 7, start.Add(10*time.Hour - 1), session.Rotate},
+		{"a clock that went backwards ends nothing", s, limits, 7, start.Add(-time.Hour), session.Rotate},
+		{"a clock that went backwards leaves the window open", s, limits, 6, start.Add(-time.Hour), session.Repeat},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := session.Judge(tc.now, tc.c, tc.s, tc.counter); got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// Everything that speaks of a session's end speaks of the same instant.
+func TestEndsAgree(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		since := func(name string) time.Duration {
+			return time.Duration(rapid.Int64Range(0, int64(12*time.Hour/time.Millisecond)).Draw(t, name)) * time.Millisecond
+		}
+		s := store.Session{Counter: 2, CreatedAt: start}
+		s.RotatedAt = start.Add(since("rotated"))
+		now := start.Add(since("now"))
+		verdict := session.Judge(now, limits, s, 2)
+		over := verdict == session.Idle || verdict == session.Expired
+		end := session.End(limits, s.CreatedAt, s.RotatedAt)
+		if got, want := !now.Before(end), over; got != want {
+			t.Errorf("End: got %v, want %v (%s)", got, want, verdict)
+		}
+		h := session.Horizon(now, limits)
+		if got, want := s.CreatedAt.Before(h.CreatedBefore) || s.RotatedAt.Before(h.RotatedBefore), over; got != want {
+			t.Errorf("Horizon: got %v, want %v (%s)", got, want, verdict)
+		}
+		expires := session.AccessExpiry(now, limits, end)
+		if expires.After(end) || expires.After(now.Add(limits.AccessTokenTTL)) || expires.Nanosecond() != 0 {
+			t.Errorf("AccessExpiry: got %v, want whole seconds not after %v nor the ttl", expires, end)
+		}
+	})
+}
