@@ -1,0 +1,149 @@
+package localnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+)
+
+// nodeName is what pods find in spec.nodeName.
+const nodeName = "localnode"
+
+// options are those of every controller here. Their names need not be unique: tests start several nodes in one process.
+var options = controller.Options{SkipNameValidation: new(true)}
+
+// Options say what a node needs to know. All fields are required.
+type Options struct {
+	// Config reaches the API server with all rights.
+	Config *rest.Config
+	// Images maps the images that pods name to programs of this machine.
+	Images map[string]string
+	// Dir takes the pods' volumes and tokens. Those of a pod are removed with it.
+	Dir string
+	// LogDir takes what containers print, as <namespace>/<pod>/<container>.log.
+	LogDir string
+	// Log is told what the node does.
+	Log *slog.Logger
+}
+
+func (o Options) check() error {
+	switch {
+	case o.Config == nil:
+		return errors.New("no Config")
+	case o.Images == nil:
+		return errors.New("no Images")
+	case !filepath.IsAbs(o.Dir) || !filepath.IsAbs(o.LogDir):
+		return fmt.Errorf("Dir %q and LogDir %q must be absolute: processes are started elsewhere", o.Dir, o.LogDir)
+	case o.Log == nil:
+		return errors.New("no Log")
+	}
+	return nil
+}
+
+// Node is a running node.
+type Node struct {
+	kubelet  *kubelet
+	services *services
+	stop     context.CancelFunc
+	stopped  chan error
+}
+
+// Start starts a node. It returns when the node watches the API server. The caller stops it, before the API server.
+func Start(ctx context.Context, o Options) (*Node, error) {
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("localnode: %w", err)
+	}
+	logger := logr.FromSlogHandler(o.Log.Handler())
+	mgr, err := ctrl.NewManager(o.Config, ctrl.Options{
+		Logger:                 logger,
+		BaseContext:            func() context.Context { return logr.NewContext(context.Background(), logger) },
+		Metrics:                metricsserver.Options{BindAddress: "0"},
+		HealthProbeBindAddress: "0",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("localnode: %w", err)
+	}
+	addresses, err := claimAddresses()
+	if err != nil {
+		return nil, fmt.Errorf("localnode: %w", err)
+	}
+	n := &Node{
+		kubelet: &kubelet{
+			client: mgr.GetClient(), live: mgr.GetAPIReader(), config: o.Config,
+			images: o.Images, dir: o.Dir, logs: o.LogDir, addresses: addresses, log: o.Log,
+			sandboxes: map[types.NamespacedName]*sandbox{},
+		},
+		services: &services{
+			client: mgr.GetClient(), log: o.Log,
+			listeners: map[types.NamespacedName]map[string]net.Listener{}, closing: make(chan struct{}),
+		},
+		stopped: make(chan error, 1),
+	}
+	for _, setup := range []func(ctrl.Manager) error{
+		n.kubelet.setup,
+		n.services.setup,
+		(&deployments{client: mgr.GetClient(), live: mgr.GetAPIReader()}).setup,
+		func(mgr ctrl.Manager) error {
+			return mgr.Add(&collector{client: mgr.GetClient(), live: mgr.GetAPIReader(), log: o.Log})
+		},
+	} {
+		if err := setup(mgr); err != nil {
+			return nil, errors.Join(fmt.Errorf("localnode: %w", err), addresses.claim.Close())
+		}
+	}
+	if err := n.register(ctx, mgr.GetClient()); err != nil {
+		return nil, errors.Join(fmt.Errorf("localnode: %w", err), addresses.claim.Close())
+	}
+
+	running, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	go func() { n.stopped <- mgr.Start(running) }()
+	if !mgr.GetCache().WaitForCacheSync(ctx) {
+		return nil, errors.Join(errors.New("localnode: the API server did not answer"), n.Stop())
+	}
+	return n, nil
+}
+
+// Stop ends every process and frees every address, and returns when they are gone. Objects are left as they are.
+func (n *Node) Stop() error {
+	n.stop()
+	err := <-n.stopped
+	n.kubelet.stopAll()
+	n.services.stop()
+	return errors.Join(err, n.kubelet.addresses.claim.Close())
+}
+
+// register makes the Node object, so that `kubectl get nodes` says where pods run.
+func (n *Node) register(ctx context.Context, c client.Client) error {
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName, Labels: map[string]string{corev1.LabelHostname: nodeName}}}
+	if err := c.Create(ctx, node); client.IgnoreAlreadyExists(err) != nil {
+		return fmt.Errorf("register the node: %w", err)
+	}
+	before := node.DeepCopy()
+	node.Status = corev1.NodeStatus{
+		Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: n.kubelet.addresses.Node().String()}},
+		Capacity:  corev1.ResourceList{corev1.ResourcePods: resource.MustParse("253")},
+		Conditions: []corev1.NodeCondition{{
+			Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "LocalNode", Message: "pods run as processes of this machine",
+			LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now(),
+		}},
+	}
+	if err := c.Status().Patch(ctx, node, client.MergeFrom(before)); err != nil {
+		return fmt.Errorf("register the node: %w", err)
+	}
+	return nil
+}
