@@ -87,9 +87,13 @@ func checkPath(c check, p Path) {
 
 // checkPattern refuses what no normalised path can ever be: the rule would never match, and its author believes it does.
 func checkPattern(c check, pattern string) {
-	if !strings.HasPrefix(pattern, "/") {
+	switch fault := faultOf(pattern); fault {
+	case "":
+	case PathNotAbsolute:
 		c.fail(`must start with "/"`)
-	} else if fault := faultOf(pattern); fault != "" {
+	case PathDoubleEncoding:
+		c.fail("is percent-encoded; write the character itself, as paths are matched after decoding")
+	default:
 		c.fail("can never match, because requests with such a path are refused: " + string(fault))
 	}
 }

@@ -61,7 +61,7 @@ func decode(escaped string) (string, PathFault) {
 			switch {
 			case c == '\\':
 				return "", PathBackslash
-			case !rawAllowed(c):
+			case !mayStandRaw[c]:
 				return "", PathRawCharacter
 			case decoded != nil:
 				decoded = append(decoded, c)
@@ -120,15 +120,14 @@ func faultOf(path string) PathFault {
 	return ""
 }
 
-// rawAllowed says which bytes may stand unencoded: RFC 3986's pchar and "/", and "[" and "]", which browsers and net/url leave as they are.
+// mayStandRaw says which bytes may stand unencoded: RFC 3986's pchar and "/", and "[" and "]", which browsers and net/url leave as they are.
 // ";" is a pchar too, and is refused later, however it is written.
-func rawAllowed(c byte) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return true
+var mayStandRaw = func() (table [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/[]") {
+		table[c] = true
 	}
-	return strings.IndexByte("-._~!$&'()*+,;=:@/[]", c) >= 0
-}
+	return table
+}()
 
 func startsEscape(s string) bool {
 	return len(s) >= 3 && s[0] == '%' && isHex(s[1]) && isHex(s[2])

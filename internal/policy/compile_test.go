@@ -1,0 +1,147 @@
+package policy_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/latchkey-dev/latchkey/internal/policy"
+)
+
+func TestCompileRefuses(t *testing.T) {
+	paths := func(paths ...policy.Path) policy.Document {
+		return policy.Document{Rules: []policy.Rule{{Paths: paths}}}
+	}
+	headers := func(names ...string) policy.Document {
+		var d policy.Document
+		for _, name := range names {
+			d.Headers = append(d.Headers, policy.Header{Name: name, Claim: "sub"})
+		}
+		return d
+	}
+	for _, tc := range []struct {
+		name string
+		in   policy.Document
+		want []string
+	}{
+		{"a path that is neither exact nor prefix", paths(policy.Path{}), []string{"rules[0].paths[0]: set exactly one of exact and prefix"}},
+		{"a path that is both", paths(policy.Path{Exact: "/a", Prefix: "/b"}), []string{"rules[0].paths[0]: set exactly one of exact and prefix"}},
+		{"a relative path", paths(policy.Path{Exact: "/"}, policy.Path{Prefix: "admin"}), []string{
+			`rules[0].paths[1].prefix: must start with "/"`,
+		}},
+		{"a prefix with a slash at its end", paths(policy.Path{Prefix: "/admin/"}), []string{
+			`rules[0].paths[0].prefix: must not end with "/": a prefix matches its own path and everything below it`,
+		}},
+		{"paths that no accepted request can have",
+			paths(policy.Path{Exact: "/a//b"}, policy.Path{Prefix: "/a/../b"}, policy.Path{Exact: "/a;b"}, policy.Path{Exact: "/a%20b"},
+				policy.Path{Exact: "/a\\b"}, policy.Path{Exact: "/\x00"}, policy.Path{Exact: "/\xff"}),
+			[]string{
+				"rules[0].paths[0].exact: can never match, because requests with such a path are refused: empty_segment",
+				"rules[0].paths[1].prefix: can never match, because requests with such a path are refused: dot_segment",
+				"rules[0].paths[2].exact: can never match, because requests with such a path are refused: path_parameter",
+				"rules[0].paths[3].exact: is percent-encoded; write the character itself, as paths are matched after decoding",
+				"rules[0].paths[4].exact: can never match, because requests with such a path are refused: backslash",
+				"rules[0].paths[5].exact: can never match, because requests with such a path are refused: control_character",
+				"rules[0].paths[6].exact: can never match, because requests with such a path are refused: not_utf8",
+			}},
+		{"methods that are not in capital letters", policy.Document{Rules: []policy.Rule{{Methods: []string{"GET", "post", "", "-X", "G T"}}}}, []string{
+			"rules[0].methods[1]: must be an HTTP method in capital letters, such as GET",
+			"rules[0].methods[2]: must be an HTTP method in capital letters, such as GET",
+			"rules[0].methods[3]: must be an HTTP method in capital letters, such as GET",
+			"rules[0].methods[4]: must be an HTTP method in capital letters, such as GET",
+		}},
+		{"access that it does not know", policy.Document{Rules: []policy.Rule{{Access: "anonymous"}}, Default: "Allow"}, []string{
+			"rules[0].access: must be Anonymous, Authenticated or Deny",
+			"default: must be Deny or Authenticated",
+		}},
+		{"anonymous access by default", policy.Document{Default: policy.AccessAnonymous}, []string{"default: must be Deny or Authenticated"}},
+		{"claims that nobody would look at", policy.Document{Rules: []policy.Rule{
+			{Access: policy.AccessAnonymous, Claims: []policy.Requirement{{Claim: "a", AnyOf: []string{"b"}}}},
+			{Access: policy.AccessDeny, Claims: []policy.Requirement{{Claim: "a", AnyOf: []string{"b"}}}},
+		}}, []string{
+			"rules[0].claims: goes with access: Authenticated only",
+			"rules[1].claims: goes with access: Authenticated only",
+		}},
+		{"claims without a name or a value", policy.Document{Rules: []policy.Rule{{Claims: []policy.Requirement{{}}}}}, []string{
+			"rules[0].claims[0].claim: must name a claim",
+			"rules[0].claims[0].anyOf: must list at least one value",
+		}},
+		{"identity headers with impossible names", headers("X-Ok", "", "X_Auth", "1X", "X-Auth\r\nHost", strings.Repeat("x", 65)), []string{
+			`forward.headers[1].name: must start with a letter and hold letters, digits and "-" only, 64 at most`,
+			`forward.headers[2].name: must start with a letter and hold letters, digits and "-" only, 64 at most`,
+			`forward.headers[3].name: must start with a letter and hold letters, digits and "-" only, 64 at most`,
+			`forward.headers[4].name: must start with a letter and hold letters, digits and "-" only, 64 at most`,
+			`forward.headers[5].name: must start with a letter and hold letters, digits and "-" only, 64 at most`,
+		}},
+		{"identity headers that steer the request", headers("host", "X-Forwarded-User", "sec-fetch-site", "TE", "x-http-method-override", "Authorization"), []string{
+			"forward.headers[0].name: is a header that HTTP, proxies or browsers give a meaning of their own; choose another",
+			"forward.headers[1].name: is a header that HTTP, proxies or browsers give a meaning of their own; choose another",
+			"forward.headers[2].name: is a header that HTTP, proxies or browsers give a meaning of their own; choose another",
+			"forward.headers[3].name: is a header that HTTP, proxies or browsers give a meaning of their own; choose another",
+			"forward.headers[4].name: is a header that HTTP, proxies or browsers give a meaning of their own; choose another",
+			"forward.headers[5].name: is a header that HTTP, proxies or browsers give a meaning of their own; choose another",
+		}},
+		{"one identity header twice", headers("X-Roles", "x-roles"), []string{"forward.headers[1].name: is there twice; case makes no difference"}},
+		{"an identity header without a claim", policy.Document{Headers: []policy.Header{{Name: "X-A"}}}, []string{
+			"forward.headers[0].claim: must name a claim",
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			program, err := policy.Compile(tc.in)
+			if program != nil {
+				t.Error("got a program beside the error")
+			}
+			var errs policy.Errors
+			if !errors.As(err, &errs) {
+				t.Fatalf("got error %v of type %T, want policy.Errors", err, err)
+			}
+			var got []string
+			for _, one := range errs {
+				got = append(got, one.Error())
+			}
+			if diff := cmp.Diff(got, tc.want); diff != "" {
+				t.Errorf("got errors (-), want (+):\n%s", diff)
+			}
+			if diff := cmp.Diff(err.Error(), strings.Join(tc.want, "; ")); diff != "" {
+				t.Errorf("got error (-), want (+):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCompileKeepsNothingOfTheDocument(t *testing.T) {
+	document := policy.Document{
+		Rules: []policy.Rule{{
+			Paths:   []policy.Path{{Prefix: "/a"}},
+			Methods: []string{"GET"},
+			Claims:  []policy.Requirement{{Claim: "roles", AnyOf: []string{"admin"}}},
+		}},
+		Headers: []policy.Header{{Name: "X-Roles", Claim: "roles"}},
+	}
+	program := compile(t, document)
+
+	document.Rules[0].Paths[0].Prefix = "/b"
+	document.Rules[0].Methods[0] = "POST"
+	document.Rules[0].Claims[0] = policy.Requirement{Claim: "sub", AnyOf: []string{"eve"}}
+	document.Headers[0] = policy.Header{Name: "X-Other", Claim: "sub"}
+	program.Headers()[0].Name = "X-Other"
+
+	got := program.Decide("GET", "/a", map[string]any{"roles": "admin"})
+	if want := (policy.Decision{Allow: true, Reason: policy.ReasonAuthenticated}); got != want {
+		t.Errorf("got decision %+v after the document was changed, want %+v", got, want)
+	}
+	if got, want := program.Headers()[0].Name, "X-Roles"; got != want {
+		t.Errorf("got header %s after the document was changed, want %s", got, want)
+	}
+}
+
+func compile(t testing.TB, d policy.Document) *policy.Program {
+	t.Helper()
+	program, err := policy.Compile(d)
+	if err != nil {
+		t.Fatalf("compile: %v", err)
+	}
+	return program
+}

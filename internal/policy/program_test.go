@@ -1,0 +1,271 @@
+package policy_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/latchkey-dev/latchkey/internal/policy"
+)
+
+// shop is a policy as people write them.
+var shop = policy.Document{Rules: []policy.Rule{
+	{Paths: []policy.Path{{Exact: "/"}, {Prefix: "/public"}}, Methods: []string{"GET", "HEAD"}, Access: policy.AccessAnonymous},
+	{Paths: []policy.Path{{Exact: "/admin/health"}}, Access: policy.AccessAnonymous},
+	{Paths: []policy.Path{{Prefix: "/admin"}}, Claims: []policy.Requirement{
+		{Claim: "roles", AnyOf: []string{"admin", "root"}},
+		{Claim: "tenant", AnyOf: []string{"acme"}},
+	}},
+	{Paths: []policy.Path{{Prefix: "/internal"}}, Access: policy.AccessDeny},
+	{Paths: []policy.Path{{Prefix: "/orders"}, {Exact: "/cart"}}, Access: policy.AccessAuthenticated},
+}}
+
+func TestDecide(t *testing.T) {
+	user := map[string]any{"sub": "bob", "roles": []any{"viewer"}}
+	admin := map[string]any{"sub": "alice", "roles": []any{json.Number("1"), "root"}, "tenant": "acme"}
+	byDefault := func(access policy.Access) policy.Document { return policy.Document{Rules: shop.Rules, Default: access} }
+
+	for _, tc := range []struct {
+		name         string
+		document     policy.Document
+		method, path string
+		claims       map[string]any
+		want         policy.Decision
+	}{
+		{"lets everybody see the public part", shop, "GET", "/public/a.css", nil, policy.Decision{Allow: true, Reason: policy.ReasonAnonymous, Rule: 0}},
+		{"matches a prefix itself", shop, "GET", "/public", nil, policy.Decision{Allow: true, Reason: policy.ReasonAnonymous, Rule: 0}},
+		{"matches a prefix with a slash behind it", shop, "GET", "/public/", nil, policy.Decision{Allow: true, Reason: policy.ReasonAnonymous, Rule: 0}},
+		{"matches a prefix by whole segments", shop, "GET", "/publicity", nil, policy.Decision{Reason: policy.ReasonNoRule, Rule: policy.NoRule}},
+		{"minds the case of paths", shop, "GET", "/Public", nil, policy.Decision{Reason: policy.ReasonNoRule, Rule: policy.NoRule}},
+		{"matches the exact root", shop, "GET", "/", nil, policy.Decision{Allow: true, Reason: policy.ReasonAnonymous, Rule: 0}},
+		{"matches an exact path only", shop, "GET", "/cart/", user, policy.Decision{Reason: policy.ReasonNoRule, Rule: policy.NoRule}},
+		{"leaves other methods to later rules", shop, "POST", "/public", user, policy.Decision{Reason: policy.ReasonNoRule, Rule: policy.NoRule}},
+		{"does not take HEAD for GET", policy.Document{Rules: []policy.Rule{{Methods: []string{"GET"}, Access: policy.AccessAnonymous}}},
+			"HEAD", "/", nil, policy.Decision{Reason: policy.ReasonNoRule, Rule: policy.NoRule}},
+		{"takes the first rule in document order, not the longest path",
+			policy.Document{Rules: []policy.Rule{
+				{Paths: []policy.Path{{Prefix: "/a"}}, Access: policy.AccessDeny},
+				{Paths: []policy.Path{{Exact: "/a/b"}}, Access: policy.AccessAnonymous},
+			}}, "GET", "/a/b", nil, policy.Decision{Reason: policy.ReasonDenied, Rule: 0}},
+		{"lets an earlier exception through", shop, "GET", "/admin/health", nil, policy.Decision{Allow: true, Reason: policy.ReasonAnonymous, Rule: 1}},
+		{"asks for a token", shop, "GET", "/admin", nil, policy.Decision{Reason: policy.ReasonTokenRequired, Rule: 2}},
+		{"asks for the claims", shop, "GET", "/admin", user, policy.Decision{Reason: policy.ReasonClaimsNotMet, Rule: 2}},
+		{"asks for all of the claims", shop, "GET", "/admin", map[string]any{"roles": "admin"}, policy.Decision{Reason: policy.ReasonClaimsNotMet, Rule: 2}},
+		{"takes one of the values out of a list", shop, "GET", "/admin", admin, policy.Decision{Allow: true, Reason: policy.ReasonAuthenticated, Rule: 2}},
+		{"lets nobody pass where it denies", shop, "GET", "/internal/x", admin, policy.Decision{Reason: policy.ReasonDenied, Rule: 3}},
+		{"takes a valid token without any claims for a valid token", shop, "GET", "/cart", map[string]any{},
+			policy.Decision{Allow: true, Reason: policy.ReasonAuthenticated, Rule: 4}},
+		{"denies by default", shop, "GET", "/other", admin, policy.Decision{Reason: policy.ReasonNoRule, Rule: policy.NoRule}},
+		{"denies when told so", byDefault(policy.AccessDeny), "GET", "/other", admin, policy.Decision{Reason: policy.ReasonNoRule, Rule: policy.NoRule}},
+		{"asks for a token by default", byDefault(policy.AccessAuthenticated), "GET", "/other", nil,
+			policy.Decision{Reason: policy.ReasonTokenRequired, Rule: policy.NoRule}},
+		{"takes a token by default", byDefault(policy.AccessAuthenticated), "GET", "/other", user,
+			policy.Decision{Allow: true, Reason: policy.ReasonAuthenticated, Rule: policy.NoRule}},
+		{"refuses a method in small letters, which some apps take for the capital one", shop, "delete", "/cart", admin,
+			policy.Decision{Reason: policy.ReasonMethodRefused, Rule: policy.NoRule}},
+		{"refuses an empty method", shop, "", "/cart", admin, policy.Decision{Reason: policy.ReasonMethodRefused, Rule: policy.NoRule}},
+		{"matches no rule with a path that was not normalised, not even one for every path",
+			policy.Document{Rules: []policy.Rule{{Access: policy.AccessAnonymous}}}, "OPTIONS", "*", nil,
+			policy.Decision{Reason: policy.ReasonNoRule, Rule: policy.NoRule}},
+		{"decides by a document without rules", policy.Document{}, "GET", "/", admin, policy.Decision{Reason: policy.ReasonNoRule, Rule: policy.NoRule}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := compile(t, tc.document).Decide(tc.method, tc.path, tc.claims)
+			if got != tc.want {
+				t.Errorf("got %+v, want %+v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestClaimsAreMetByStringsAlone(t *testing.T) {
+	program := compile(t, policy.Document{Rules: []policy.Rule{{Claims: []policy.Requirement{{Claim: "c", AnyOf: []string{"1", "true", ""}}}}}})
+	for _, tc := range []struct {
+		name  string
+		claim any
+		want  bool
+	}{
+		{"a string", "1", true},
+		{"an empty string that is asked for", "", true},
+		{"a list with the string", []any{nil, "x", "1"}, true},
+		{"a string in another case", "TRUE", false},
+		{"a string with white space", " 1", false},
+		{"several values in one string", "1 true", false},
+		{"a number", json.Number("1"), false},
+		{"a float", float64(1), false},
+		{"a boolean", true, false},
+		{"null", nil, false},
+		{"an object with the string as a member", map[string]any{"1": "1"}, false},
+		{"a list in a list", []any{[]any{"1"}}, false},
+		{"an empty list", []any{}, false},
+		{"a list of numbers", []any{json.Number("1")}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := program.Decide("GET", "/", map[string]any{"c": tc.claim}).Allow
+			if got != tc.want {
+				t.Errorf("got allow %t, want %t", got, tc.want)
+			}
+		})
+	}
+	if got := program.Decide("GET", "/", map[string]any{"C": "1"}); got.Allow {
+		t.Errorf("got %+v for a claim in another case, want a refusal", got)
+	}
+}
+
+// TestTheFirstMatchWins compares the index with what it stands for: trying the rules one by one.
+func TestTheFirstMatchWins(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		document := policy.Document{
+			Rules:   rapid.SliceOfN(genRule(), 0, 12).Draw(t, "rules"),
+			Default: rapid.SampledFrom([]policy.Access{policy.AccessDeny, policy.AccessAuthenticated}).Draw(t, "default"),
+		}
+		program, err := policy.Compile(document)
+		if err != nil {
+			t.Fatalf("compile: %v", err)
+		}
+		claims := rapid.SampledFrom([]map[string]any{nil, {}, {"role": "a"}, {"role": []any{"b", "c"}}}).Draw(t, "claims")
+		for range 20 {
+			method := genMethod().Draw(t, "method")
+			path := genPath().Draw(t, "path")
+			got, want := program.Decide(method, path, claims), decideOneByOne(document, method, path, claims)
+			if got != want {
+				t.Fatalf("got %+v for %s %s, want %+v", got, method, path, want)
+			}
+		}
+	})
+}
+
+func decideOneByOne(d policy.Document, method, path string, claims map[string]any) policy.Decision {
+	access, requirements, index := d.Default, []policy.Requirement(nil), policy.NoRule
+	for i, rule := range d.Rules {
+		pathFits := len(rule.Paths) == 0 || slices.ContainsFunc(rule.Paths, func(p policy.Path) bool {
+			return path == p.Exact || p.Prefix == "/" || p.Prefix != "" && (path == p.Prefix || strings.HasPrefix(path, p.Prefix+"/"))
+		})
+		if pathFits && (len(rule.Methods) == 0 || slices.Contains(rule.Methods, method)) {
+			access, requirements, index = rule.Access, rule.Claims, i
+			break
+		}
+	}
+	switch {
+	case access == policy.AccessAnonymous:
+		return policy.Decision{Allow: true, Reason: policy.ReasonAnonymous, Rule: index}
+	case access == policy.AccessDeny && index == policy.NoRule:
+		return policy.Decision{Reason: policy.ReasonNoRule, Rule: index}
+	case access == policy.AccessDeny:
+		return policy.Decision{Reason: policy.ReasonDenied, Rule: index}
+	case claims == nil:
+		return policy.Decision{Reason: policy.ReasonTokenRequired, Rule: index}
+	}
+	for _, requirement := range requirements {
+		values, isList := claims[requirement.Claim].([]any)
+		if !isList {
+			values = []any{claims[requirement.Claim]}
+		}
+		if !slices.ContainsFunc(requirement.AnyOf, func(wanted string) bool { return slices.Contains(values, any(wanted)) }) {
+			return policy.Decision{Reason: policy.ReasonClaimsNotMet, Rule: index}
+		}
+	}
+	return policy.Decision{Allow: true, Reason: policy.ReasonAuthenticated, Rule: index}
+}
+
+// genPath draws from few segments, so that rules and requests meet, and puts in the slash at the end that makes another path.
+func genPath() *rapid.Generator[string] {
+	return rapid.Custom(func(t *rapid.T) string {
+		path := "/" + strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "ab"}), 0, 4).Draw(t, "segments"), "/")
+		if path != "/" && rapid.Bool().Draw(t, "slash at the end") {
+			path += "/"
+		}
+		return path
+	})
+}
+
+func genMethod() *rapid.Generator[string] { return rapid.SampledFrom([]string{"GET", "HEAD", "POST"}) }
+
+func genRule() *rapid.Generator[policy.Rule] {
+	genPathMatch := rapid.Custom(func(t *rapid.T) policy.Path {
+		path := genPath().Draw(t, "path")
+		if rapid.Bool().Draw(t, "exact") {
+			return policy.Path{Exact: path}
+		}
+		return policy.Path{Prefix: "/" + strings.Trim(path, "/")}
+	})
+	return rapid.Custom(func(t *rapid.T) policy.Rule {
+		rule := policy.Rule{
+			Paths:   rapid.SliceOfN(genPathMatch, 0, 3).Draw(t, "paths"),
+			Methods: rapid.SliceOfN(genMethod(), 0, 2).Draw(t, "methods"),
+			Access:  rapid.SampledFrom([]policy.Access{policy.AccessAnonymous, policy.AccessAuthenticated, policy.AccessDeny}).Draw(t, "access"),
+		}
+		if rule.Access == policy.AccessAuthenticated && rapid.Bool().Draw(t, "claims") {
+			anyOf := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b"}), 1, 2).Draw(t, "any of")
+			rule.Claims = []policy.Requirement{{Claim: "role", AnyOf: anyOf}}
+		}
+		return rule
+	})
+}
+
+// wide is a document with one rule that matters and n others that cannot match, half of them beside it in the same branch.
+func wide(n int) policy.Document {
+	var d policy.Document
+	for i := range n {
+		path := policy.Path{Prefix: fmt.Sprintf("/service-%d/api", i)}
+		if i%2 == 0 {
+			path = policy.Path{Exact: fmt.Sprintf("/tenants/acme/orders/%d", i)}
+		}
+		d.Rules = append(d.Rules, policy.Rule{Paths: []policy.Path{path}, Methods: []string{"GET", "PUT"}})
+	}
+	d.Rules = append(d.Rules, policy.Rule{
+		Paths:  []policy.Path{{Prefix: "/tenants/acme"}},
+		Claims: []policy.Requirement{{Claim: "roles", AnyOf: []string{"admin", "editor"}}},
+	})
+	return d
+}
+
+var editor = map[string]any{"sub": "alice", "roles": []any{"viewer", "reader", "editor"}}
+
+func TestDecideAllocatesNothing(t *testing.T) {
+	program := compile(t, wide(100))
+	for _, tc := range []struct {
+		name         string
+		method, path string
+		claims       map[string]any
+	}{
+		{"when it allows", "GET", "/tenants/acme/orders/x/lines/7", editor},
+		{"when it asks for a token", "GET", "/tenants/acme", nil},
+		{"when no rule matches", "GET", "/nowhere", editor},
+		{"when it refuses the method", "get", "/tenants/acme", editor},
+		{"with a very long path", "GET", strings.Repeat("/tenants", 1000), editor},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := testing.AllocsPerRun(100, func() { _ = program.Decide(tc.method, tc.path, tc.claims) })
+			if got != 0 {
+				t.Errorf("got %v allocations, want 0", got)
+			}
+		})
+	}
+}
+
+func BenchmarkDecide(b *testing.B) {
+	for _, rules := range []int{0, 10, 100, 1000, 10_000} {
+		program := compile(b, wide(rules))
+		b.Run(fmt.Sprintf("beside_%d_rules", rules), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if !program.Decide("GET", "/tenants/acme/orders/x/lines", editor).Allow {
+					b.Fatal("got a refusal")
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkCompile(b *testing.B) {
+	document := wide(256)
+	b.ReportAllocs()
+	for b.Loop() {
+		compile(b, document)
+	}
+}
