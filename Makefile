@@ -32,9 +32,11 @@ build: ## Build the binaries into bin/
 	@mkdir -p bin; echo "building binaries (cold: two to three minutes)"
 	@CGO_ENABLED=0 go build -ldflags "-s -w" -o bin/ ./cmd/... ./test/demo ./examples/...
 
-generate: ## Write the generated files: deepcopy, CRDs, RBAC
+generate: ## Write the generated files: deepcopy, CRDs, RBAC, and the chart's copies of them
 	@$(TOOL) controller-gen object crd paths=./api/... output:crd:artifacts:config=config/crd output:object:dir=api/v1alpha1
 	@$(TOOL) controller-gen rbac:roleName=latchkey-manager paths='{./controllers/...,./internal/inject/...,./cmd/manager/...}' output:rbac:artifacts:config=config/rbac
+	@mkdir -p charts/latchkey/crds charts/latchkey/files
+	@cp config/crd/auth.latchkey.dev_*.yaml charts/latchkey/crds/ && cp config/rbac/role.yaml charts/latchkey/files/role.yaml
 
 fmt: ## Format the code
 	@gofmt -w api cmd controllers examples internal sidecar test tools
@@ -55,8 +57,8 @@ fuzz: ## Fuzz everything that parses, FUZZTIME (30s) each
 presubmit: ## What CI runs: generated files in step, lint, every test
 	@$(MAKE) --no-print-directory generate
 	@go mod tidy -diff && go -C tools mod tidy -diff
-	@git diff --exit-code -- api config || { echo "generated files are out of step: run make generate and commit the result" >&2; exit 1; }
-	@[ -z "$$(git status --porcelain -- api config)" ] || { git status --short -- api config; echo "generated files are not committed: run make generate and commit the result" >&2; exit 1; }
+	@git diff --exit-code -- api config charts || { echo "generated files are out of step: run make generate and commit the result" >&2; exit 1; }
+	@[ -z "$$(git status --porcelain -- api config charts)" ] || { git status --short -- api config charts; echo "generated files are not committed: run make generate and commit the result" >&2; exit 1; }
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test
 
