@@ -57,8 +57,14 @@ func (p Parameters) check() error {
 	return nil
 }
 
-// Hash is what is kept of a password. It cannot be printed, for who has it can search for the password.
+// Hash is what is kept of a password. It cannot be printed, for who has it can search for the password. The zero Hash matches nothing.
 type Hash struct {
+	// A pointer, because fmt prints what is behind one only at the top: a Hash in an unexported field, whose methods fmt may not call, stays
+	// hidden too.
+	in *hashed
+}
+
+type hashed struct {
 	parameters Parameters
 	salt       []byte
 	key        []byte
@@ -75,33 +81,38 @@ func New(password []byte, p Parameters) (Hash, error) {
 	if len(password) > MaxLength {
 		return Hash{}, fmt.Errorf("the password is longer than %d bytes", MaxLength)
 	}
-	h := Hash{parameters: p, salt: make([]byte, saltLength)}
+	h := &hashed{parameters: p, salt: make([]byte, saltLength)}
 	rand.Read(h.salt)
 	h.key = h.derive(password, keyLength)
-	return h, nil
+	return Hash{h}, nil
 }
 
-// Decoy is a hash that no password matches and that costs p, which must be a valid hash's Parameters: checking a password against it makes a
+// Decoy is a hash that no password matches and that costs p, which must be the Parameters of a Hash: checking a password against it makes a
 // user who does not exist take as long as one who does.
 func Decoy(p Parameters) Hash {
-	h := Hash{parameters: p, salt: make([]byte, saltLength), key: make([]byte, keyLength)}
+	h := &hashed{parameters: p, salt: make([]byte, saltLength), key: make([]byte, keyLength)}
 	rand.Read(h.salt)
 	rand.Read(h.key)
-	return h
+	return Hash{h}
 }
 
 // Parameters returns what checking costs.
-func (h Hash) Parameters() Parameters { return h.parameters }
+func (h Hash) Parameters() Parameters {
+	if h.in == nil {
+		return Parameters{}
+	}
+	return h.in.parameters
+}
 
 // Matches reports whether the password is the one that was hashed. It takes the same time either way.
 func (h Hash) Matches(password []byte) bool {
-	if len(h.key) == 0 || len(password) > MaxLength {
+	if h.in == nil || len(password) > MaxLength {
 		return false
 	}
-	return subtle.ConstantTimeCompare(h.derive(password, uint32(len(h.key))), h.key) == 1
+	return subtle.ConstantTimeCompare(h.in.derive(password, uint32(len(h.in.key))), h.in.key) == 1
 }
 
-func (h Hash) derive(password []byte, length uint32) []byte {
+func (h *hashed) derive(password []byte, length uint32) []byte {
 	return argon2.IDKey(password, h.salt, h.parameters.Time, h.parameters.Memory, h.parameters.Threads, length)
 }
 
@@ -109,8 +120,12 @@ var encoding = base64.RawStdEncoding.Strict()
 
 // Encode returns the PHC string, `$argon2id$v=19$m=19456,t=2,p=1$<salt>$<hash>`: the only way to get the hash out.
 func (h Hash) Encode() string {
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.parameters.Memory, h.parameters.Time, h.parameters.Threads,
-		encoding.EncodeToString(h.salt), encoding.EncodeToString(h.key))
+	if h.in == nil {
+		return ""
+	}
+	p := h.in.parameters
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, p.Memory, p.Time, p.Threads,
+		encoding.EncodeToString(h.in.salt), encoding.EncodeToString(h.in.key))
 }
 
 // Parse reads a PHC string, in the one form that Encode writes. Errors do not repeat what they read.
@@ -129,7 +144,7 @@ func Parse(encoded string) (Hash, error) {
 	if parts[2] != fmt.Sprintf("v=%d", argon2.Version) {
 		return Hash{}, fmt.Errorf("must be of version v=%d", argon2.Version)
 	}
-	var h Hash
+	h := &hashed{}
 	var err error
 	if h.parameters, err = parseParameters(parts[3]); err != nil {
 		return Hash{}, err
@@ -140,7 +155,7 @@ func Parse(encoded string) (Hash, error) {
 	if h.key, err = decode("hash", parts[5], 16, 64); err != nil {
 		return Hash{}, err
 	}
-	return h, nil
+	return Hash{h}, nil
 }
 
 func parseParameters(text string) (Parameters, error) {

@@ -1,0 +1,209 @@
+// Package users owns the file users.yaml: who may sign in, with which password, and what their tokens say about them. It knows no sessions
+// and no tokens.
+//
+//	users:
+//	- name: alice
+//	  passwordHash: $argon2id$v=19$m=19456,t=2,p=1$...   # latchkey hash-password
+//	  claims:
+//	    email: alice@example.com
+//	    roles: [admin]
+package users
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/latchkey-dev/latchkey/internal/password"
+	"github.com/latchkey-dev/latchkey/internal/strictjson"
+)
+
+// File is the name of the file in its Secret.
+const File = "users.yaml"
+
+const (
+	maxFile   = 1 << 20 // what a Secret holds
+	maxName   = 256
+	maxClaims = 4 << 10 // bytes of JSON: tokens travel in headers, whose size servers limit to 8 KiB or so
+)
+
+// reserved claims are the token service's own, or would change what a token means: RFC 7519, RFC 9068, RFC 7800, RFC 8693, OpenID Connect.
+var reserved = []string{
+	"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", "auth_time", "client_id", "azp", "nonce", "acr", "amr", "at_hash", "c_hash", "cnf", "act", "may_act",
+	"events", "sub_id", "token_introspection",
+}
+
+// User is one who may sign in.
+type User struct {
+	Name   string
+	Claims map[string]json.RawMessage // compact JSON
+
+	hash password.Hash
+}
+
+// Users is the file, read. It is immutable.
+type Users struct {
+	byName map[string]*User
+	decoys []password.Hash // one a user, with the same cost
+	seed   maphash.Seed
+}
+
+type document struct {
+	Users []struct {
+		Name         string                     `json:"name"`
+		PasswordHash string                     `json:"passwordHash"`
+		Claims       map[string]json.RawMessage `json:"claims"`
+	} `json:"users"`
+}
+
+// Parse reads the file. The error lists every fault with its path, and repeats no hash.
+func Parse(data []byte) (*Users, error) {
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("larger than %d bytes", maxFile)
+	}
+	if secondDocument(data) {
+		return nil, errors.New("holds more than one YAML document; there must be one")
+	}
+	asJSON, err := yaml.YAMLToJSONStrict(data)
+	if err != nil {
+		return nil, yamlFault(err)
+	}
+	var d document
+	if err := strictjson.Unmarshal(asJSON, &d); err != nil {
+		return nil, err
+	}
+	if d.Users == nil {
+		return nil, errors.New("users: missing; a list with nobody in it is written []")
+	}
+
+	u := &Users{byName: make(map[string]*User, len(d.Users)), seed: maphash.MakeSeed()}
+	var faults []error
+	for i, entry := range d.Users {
+		at := fmt.Sprintf("users[%d]", i)
+		if err := checkName(entry.Name); err != nil {
+			faults = append(faults, fmt.Errorf("%s.name: %w", at, err))
+		} else if _, twice := u.byName[entry.Name]; twice {
+			faults = append(faults, fmt.Errorf("%s.name: %q is there already", at, entry.Name))
+		}
+		hash, err := password.Parse(entry.PasswordHash)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s.passwordHash: %w", at, err))
+		}
+		claims, errs := parseClaims(at+".claims", entry.Claims)
+		faults = append(faults, errs...)
+		u.byName[entry.Name] = &User{Name: entry.Name, Claims: claims, hash: hash}
+		u.decoys = append(u.decoys, password.Decoy(hash.Parameters()))
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	if len(u.decoys) == 0 {
+		u.decoys = append(u.decoys, password.Decoy(password.Default))
+	}
+	return u, nil
+}
+
+// Len is how many users there are.
+func (u *Users) Len() int { return len(u.byName) }
+
+// Find returns the user of this name.
+func (u *Users) Find(name string) (*User, bool) {
+	user, ok := u.byName[name]
+	return user, ok
+}
+
+// Authenticate returns the user of this name if the password is theirs. It costs one argon2id hash in any case: for a name that does not
+// exist, a hash with the parameters of some user, always the same one for the same name, so that the time tells nothing.
+func (u *Users) Authenticate(name string, pass []byte) (*User, bool) {
+	user, known := u.byName[name]
+	hash := u.decoys[maphash.String(u.seed, name)%uint64(len(u.decoys))]
+	if known {
+		hash = user.hash
+	}
+	if !hash.Matches(pass) || !known {
+		return nil, false
+	}
+	return user, true
+}
+
+func checkName(name string) error {
+	if name == "" || len(name) > maxName {
+		return fmt.Errorf("must have 1 to %d bytes", maxName)
+	}
+	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) }) || strings.TrimSpace(name) != name {
+		return errors.New("must be printable, without white space around it")
+	}
+	return nil
+}
+
+func parseClaims(at string, in map[string]json.RawMessage) (map[string]json.RawMessage, []error) {
+	var faults []error
+	claims := make(map[string]json.RawMessage, len(in))
+	size := 0
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, in[name]); err != nil {
+			faults = append(faults, fmt.Errorf("%s.%s: %w", at, name, err))
+			continue
+		}
+		size += len(name) + compact.Len()
+		claims[name] = compact.Bytes()
+		switch {
+		case name == "" || len(name) > 128:
+			faults = append(faults, fmt.Errorf("%s: the name of a claim must have 1 to 128 bytes", at))
+		case slices.Contains(reserved, strings.ToLower(name)):
+			faults = append(faults, fmt.Errorf("%s.%s: is the token service's own to say", at, name))
+		}
+	}
+	if size > maxClaims {
+		faults = append(faults, fmt.Errorf("%s: %d bytes of JSON; must be at most %d, for tokens travel in headers", at, size, maxClaims))
+	}
+	return claims, faults
+}
+
+// secondDocument reports whether there is more than one YAML document: the reader would take the first and say nothing of the others. In
+// YAML a line that starts with the marker is one even inside a block scalar.
+func secondDocument(data []byte) bool {
+	content, ended := false, false
+	for line := range bytes.Lines(data) {
+		line = bytes.TrimRight(line, "\r\n")
+		start := isMarker(line, "---")
+		switch blank := len(bytes.TrimSpace(line)) == 0 || bytes.TrimSpace(line)[0] == '#'; {
+		case start && (content || ended):
+			return true
+		case start:
+			content = true // an empty document is one too
+		case isMarker(line, "..."):
+			ended = true
+		case !blank && ended:
+			return true
+		case !blank:
+			content = true
+		}
+	}
+	return false
+}
+
+func isMarker(line []byte, marker string) bool {
+	rest, ok := bytes.CutPrefix(line, []byte(marker))
+	return ok && (len(rest) == 0 || rest[0] == ' ' || rest[0] == '\t')
+}
+
+// yamlFault keeps what the YAML reader says of lines and keys, and not what it quotes of values: they may be hashes.
+func yamlFault(err error) error {
+	message := err.Error()
+	if quoted := strings.IndexAny(message, "`'"); quoted >= 0 {
+		message = message[:quoted] + "…"
+	}
+	message = strings.Join(strings.Fields(message), " ")
+	message = strings.TrimPrefix(strings.TrimPrefix(message, "yaml: "), "unmarshal errors: ")
+	return errors.New("not valid YAML: " + message)
+}

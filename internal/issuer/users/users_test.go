@@ -1,0 +1,148 @@
+package users_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/latchkey-dev/latchkey/internal/issuer/users"
+	"github.com/latchkey-dev/latchkey/internal/password"
+)
+
+var cheap = password.Parameters{Memory: password.MinMemory, Time: 5, Threads: 1}
+
+func hashOf(t testing.TB, pass string) string {
+	t.Helper()
+	h, err := password.New([]byte(pass), cheap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h.Encode()
+}
+
+func TestAuthenticate(t *testing.T) {
+	u, err := users.Parse(fmt.Appendf(nil, `---
+# who may sign in
+users:
+- name: alice
+  passwordHash: %s
+  claims:
+    email: alice@example.com
+    roles: [admin, dev]
+    limits: {requests: 12345678901234567, nested: {a: [1, null, true]}}
+- name: bob
+  passwordHash: "%s"
+...
+# nothing more
+`, hashOf(t, "alice's"), hashOf(t, "bob's")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name, user, password string
+		want                 bool
+	}{
+		{"takes a user's own password", "alice", "alice's", true},
+		{"refuses another user's password", "alice", "bob's", false},
+		{"refuses a name in another case", "Alice", "alice's", false},
+		{"refuses a name with a space behind", "alice ", "alice's", false},
+		{"refuses a user who does not exist", "carol", "alice's", false},
+		{"refuses nobody", "", "", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if _, got := u.Authenticate(tc.user, []byte(tc.password)); got != tc.want {
+				t.Errorf("got %v, want %v", got, tc.want)
+			}
+		})
+	}
+
+	alice, ok := u.Find("alice")
+	if !ok {
+		t.Fatal("alice is not there")
+	}
+	got := map[string]string{}
+	for name, value := range alice.Claims {
+		got[name] = string(value)
+	}
+	want := map[string]string{
+		"email":  `"alice@example.com"`,
+		"roles":  `["admin","dev"]`,
+		"limits": `{"nested":{"a":[1,null,true]},"requests":12345678901234567}`,
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("claims (-got +want):\n%s", diff)
+	}
+	if printed := fmt.Sprintf("%+v", alice); strings.Contains(printed, "argon2") || strings.Contains(printed, "Memory") {
+		t.Errorf("printed: %s", printed)
+	}
+}
+
+func TestNobodyMaySignInWhereNobodyIsListed(t *testing.T) {
+	u, err := users.Parse([]byte("users: []"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := u.Authenticate("alice", []byte("alice's")); ok {
+		t.Error("alice got in")
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	hash := hashOf(t, "secret")
+	entry := func(name, rest string) string {
+		return "users:\n- name: " + name + "\n  passwordHash: " + hash + "\n" + rest
+	}
+	for _, tc := range []struct{ name, in, want string }{
+		{"nothing", "", "must be an object, not null"},
+		{"no list", "{}", "users: missing; a list with nobody in it is written []"},
+		{"a list of names", "users: [alice]", "users[0]: must be an object, not a string"},
+		{"an unknown field", entry("alice", "  role: admin\n"), "users[0].role: unknown field"},
+		{"a field in another case", entry("alice", "  Claims: {}\n"), "users[0].Claims: unknown field"},
+		{"a field given twice", entry("alice", "  name: bob\n"), `not valid YAML: line 4: key "name" already set in map`},
+		{"a user listed twice", entry("alice", "- name: alice\n  passwordHash: "+hash+"\n"), `users[1].name: "alice" is there already`},
+		{"a nameless user", entry(`""`, ""), "users[0].name: must have 1 to 256 bytes"},
+		{"a name with a line end", entry(`"a\nb"`, ""), "users[0].name: must be printable, without white space around it"},
+		{"a name that is a number", entry("123", ""), "users[0].name: must be a string, not a number"},
+		{"a password in clear", "users: [{name: alice, passwordHash: hunter2}]", "users[0].passwordHash: must look like $argon2id$v=19$m=19456,t=2,p=1$<salt>$<hash>; make one with `latchkey hash-password`"},
+		{"a claim that is the token service's", entry("alice", "  claims: {sub: root}\n"), "users[0].claims.sub: is the token service's own to say"},
+		{"such a claim in another case", entry("alice", "  claims: {SUB: root}\n"), "users[0].claims.SUB: is the token service's own to say"},
+		{"claims that make a token too large", entry("alice", "  claims: {a: "+strings.Repeat("a", 5000)+"}\n"), "users[0].claims: 5003 bytes of JSON; must be at most 4096, for tokens travel in headers"},
+		{"a second document", entry("alice", "---\nusers: []\n"), "holds more than one YAML document; there must be one"},
+		{"a document after the end", entry("alice", "...\nusers: []\n"), "holds more than one YAML document; there must be one"},
+		{"an empty document first", "---\n---\n" + entry("alice", ""), "holds more than one YAML document; there must be one"},
+		{"every fault at once", "users: [{name: '', passwordHash: '$argon2i$v=19$m=1,t=1,p=1$a$b', claims: {iss: x}}]",
+			"users[0].name: must have 1 to 256 bytes\nusers[0].passwordHash: must be an argon2id hash; make one with `latchkey hash-password`\nusers[0].claims.iss: is the token service's own to say"},
+		{"a file beyond what a Secret holds", strings.Repeat("#", 1<<20+1), "larger than 1048576 bytes"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := users.Parse([]byte(tc.in))
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			got := err.Error()
+			if got != tc.want {
+				t.Errorf("error:\n got %s\nwant %s", got, tc.want)
+			}
+			if strings.Contains(got, "hunter2") || strings.Contains(got, hash) {
+				t.Errorf("the error repeats a secret: %s", got)
+			}
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("users: []"))
+	f.Add([]byte("users: [{name: alice, passwordHash: '$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc', claims: {a: [1]}}]"))
+	f.Add([]byte("---\nusers:\n- name: alice\n---\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		u, err := users.Parse(data)
+		if err != nil && strings.Contains(err.Error(), "CTFhFdXPJO1a") {
+			t.Errorf("the error repeats a hash: %v", err)
+		}
+		if err == nil && u.Len() > 0 && strings.Count(string(data), "argon2id") == 0 {
+			t.Errorf("a user without a password: %q", data)
+		}
+	})
+}
