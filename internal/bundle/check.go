@@ -1,78 +1,65 @@
 package bundle
 
 import (
+	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
 	"regexp"
-	"time"
 )
-
-// maxClockSkew is the design's bound: more would let tokens live noticeably longer than they say.
-const maxClockSkew = time.Minute
 
 var sessionPrefix = regexp.MustCompile(`^(/[a-z0-9-]+)+$`)
 
 // check finds everything that is wrong, each with its path.
 func (b *Bundle) check() error {
-	var errs []error
-	fail := func(problem, path string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %s", fmt.Sprintf(path, args...), problem))
-	}
+	var faults []error
+	fail := func(path, problem string) { faults = append(faults, errors.New(path+": "+problem)) }
 
-	if b.Version != Version {
-		fail(fmt.Sprintf("must be %d", Version), "version")
-	}
-	services := map[string]bool{} // issuer URL -> whether it has a token service
-	for i := range b.Issuers {
-		issuer := &b.Issuers[i]
-		at := fmt.Sprintf("issuers[%d]", i)
-		_, twice := services[issuer.URL]
-		services[issuer.URL] = issuer.TokenService != nil
-		switch {
-		case issuer.URL == "":
-			fail("must not be empty", "%s.url", at)
-		case twice:
-			fail("is there twice", "%s.url", at)
+	hasService := map[string]bool{} // by the issuers' URLs
+	for i, issuer := range b.Issuers {
+		at := fmt.Sprintf("issuers[%d].", i)
+		if issuer.URL == "" {
+			fail(at+"url", "must not be empty")
+		} else if _, twice := hasService[issuer.URL]; twice {
+			fail(at+"url", "is an earlier issuer's; each must have its own")
 		}
+		hasService[issuer.URL] = hasService[issuer.URL] || issuer.TokenService != nil
 		if len(issuer.Audiences) == 0 {
-			fail("must name at least one", "%s.audiences", at)
+			fail(at+"audiences", "must name at least one")
 		}
-		if skew := issuer.ClockSkew.Duration; skew < 0 || skew > maxClockSkew {
-			fail("must be between 0s and 1m", "%s.clockSkew", at)
+		if issuer.ClockSkew < 0 || issuer.ClockSkew > MaxClockSkew {
+			fail(at+"clockSkew", "must be between 0s and 1m")
 		}
-		if len(issuer.Keys) == 0 {
-			fail("must be a JSON Web Key Set", "%s.keys", at)
+		if !bytes.HasPrefix(issuer.Keys, []byte("{")) {
+			fail(at+"keys", "must be a JSON Web Key Set, which is an object")
 		}
 		if service := issuer.TokenService; service != nil {
-			if err := checkURL(service.URL); err != nil {
-				fail(err.Error(), "%s.tokenService.url", at)
+			if !isOrigin(service.URL) {
+				fail(at+"tokenService.url", "must be https://host:port and nothing more")
 			}
 			if address, err := netip.ParseAddrPort(service.Address); err != nil || address.Port() == 0 {
-				fail("must be an IP address and a port", "%s.tokenService.address", at)
+				fail(at+"tokenService.address", "must be an IP address and a port")
 			}
 			if !x509.NewCertPool().AppendCertsFromPEM([]byte(service.CA)) {
-				fail("must hold a PEM certificate", "%s.tokenService.ca", at)
+				fail(at+"tokenService.ca", "must hold a PEM certificate")
 			}
 		}
 	}
-	if session := b.Session; session != nil {
-		if !sessionPrefix.MatchString(session.PathPrefix) {
-			fail(`must look like "/auth": small letters, digits and "-"`, "session.pathPrefix")
+	if b.Session != nil {
+		if !sessionPrefix.MatchString(b.Session.PathPrefix) {
+			fail("session.pathPrefix", `must look like "/auth": small letters, digits and "-"`)
 		}
-		if !services[session.Issuer] {
-			fail("must be the url of an issuer that has a tokenService", "session.issuer")
+		if !hasService[b.Session.Issuer] {
+			fail("session.issuer", "must be the url of an issuer that has a tokenService")
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(faults...)
 }
 
-func checkURL(raw string) error {
+// isOrigin wants scheme and host alone, spelt as they would be written back.
+func isOrigin(raw string) bool {
 	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || raw != "https://"+u.Host {
-		return errors.New("must be https://host:port and nothing more")
-	}
-	return nil
+	return err == nil && u.Hostname() != "" && raw == "https://"+u.Host
 }

@@ -5,64 +5,113 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"unicode/utf8"
+	"time"
 
-	strictjson "sigs.k8s.io/json"
+	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/strictjson"
 )
 
-// Parse reads a bundle strictly: member names in exactly this case, none unknown and none twice, nothing after the end, and every part fit
-// for the others. The policy is compiled, and the key sets are judged, by those who use them.
-func Parse(data []byte) (*Bundle, error) {
-	if len(data) > MaxBytes {
-		return nil, fmt.Errorf("larger than %d bytes", MaxBytes)
-	}
-	if !utf8.Valid(data) {
-		return nil, errors.New("not UTF-8")
-	}
-	var b Bundle
-	strict, err := strictjson.UnmarshalStrict(data, &b)
-	if err != nil {
-		return nil, fmt.Errorf("parse JSON: %w", err)
-	}
-	if len(strict) > 0 {
-		return nil, errors.Join(strict...)
-	}
-	if err := b.check(); err != nil {
-		return nil, err
-	}
-	return &b, nil
+// version is the one that this package reads and writes.
+const version = 1
+
+// errTooLarge is the refusal of a bundle beyond MaxBytes.
+var errTooLarge = fmt.Errorf("larger than %d bytes", MaxBytes)
+
+// document is a bundle in JSON.
+type document struct {
+	Version int              `json:"version"`
+	Policy  policy.Document  `json:"policy"`
+	Issuers []issuerDocument `json:"issuers,omitempty"`
+	Session *sessionDocument `json:"session,omitempty"`
 }
 
-// Marshal writes a bundle for Parse, after the same checks. Equal bundles give equal bytes. The lines are indented because people read
-// ConfigMaps.
-func (b *Bundle) Marshal() ([]byte, error) {
-	if err := b.check(); err != nil {
+type issuerDocument struct {
+	URL          string                `json:"url"`
+	Audiences    []string              `json:"audiences"`
+	TokenType    string                `json:"tokenType,omitempty"`
+	Algorithms   []string              `json:"algorithms,omitempty"`
+	ClockSkew    string                `json:"clockSkew"` // as Go writes durations
+	Keys         json.RawMessage       `json:"keys"`
+	Symmetric    bool                  `json:"symmetric,omitempty"`
+	TokenService *tokenServiceDocument `json:"tokenService,omitempty"`
+}
+
+type tokenServiceDocument struct {
+	URL     string `json:"url"`
+	Address string `json:"address"`
+	CA      string `json:"ca"`
+}
+
+type sessionDocument struct {
+	PathPrefix string `json:"pathPrefix"`
+	Issuer     string `json:"issuer"`
+}
+
+// Parse reads a bundle that Marshal wrote: strictly, and only when its parts are fit for each other. The policy is compiled, and the key
+// sets are judged, by those who use them. The error lists every fault with its path, and shows nothing of the key sets.
+func Parse(data []byte) (*Bundle, error) {
+	if len(data) > MaxBytes {
+		return nil, errTooLarge
+	}
+	var d document
+	if err := strictjson.Unmarshal(data, &d); err != nil {
 		return nil, err
 	}
+	if d.Version != version {
+		return nil, fmt.Errorf("version: must be %d, the only one that this build knows", version)
+	}
 
-	// The outer fields hide those of the same names inside, and with them the redaction of key sets.
-	type issuer struct {
-		Issuer
-		Keys json.RawMessage `json:"keys"`
+	b := &Bundle{Policy: d.Policy, Session: (*Session)(d.Session)}
+	var faults []error
+	for i, issuer := range d.Issuers {
+		skew, err := time.ParseDuration(issuer.ClockSkew)
+		if err != nil {
+			faults = append(faults, fmt.Errorf(`issuers[%d].clockSkew: must be a duration like "5s"`, i))
+		}
+		b.Issuers = append(b.Issuers, Issuer{
+			URL:          issuer.URL,
+			Audiences:    issuer.Audiences,
+			TokenType:    issuer.TokenType,
+			Algorithms:   issuer.Algorithms,
+			ClockSkew:    skew,
+			Keys:         KeySet(issuer.Keys),
+			Symmetric:    issuer.Symmetric,
+			TokenService: (*TokenService)(issuer.TokenService),
+		})
 	}
-	type bundle struct {
-		Bundle
-		Issuers []issuer `json:"issuers,omitempty"`
+	if err := errors.Join(append(faults, b.check())...); err != nil {
+		return nil, err
 	}
-	written := bundle{Bundle: *b}
-	for _, one := range b.Issuers {
-		written.Issuers = append(written.Issuers, issuer{Issuer: one, Keys: json.RawMessage(one.Keys)})
+	return b, nil
+}
+
+// Marshal writes a bundle that Parse takes, or says why there can be none. Equal bundles give equal bytes. The lines are indented because
+// people read ConfigMaps.
+func (b *Bundle) Marshal() ([]byte, error) {
+	d := document{Version: version, Policy: b.Policy, Session: (*sessionDocument)(b.Session)}
+	for _, issuer := range b.Issuers {
+		d.Issuers = append(d.Issuers, issuerDocument{
+			URL:          issuer.URL,
+			Audiences:    issuer.Audiences,
+			TokenType:    issuer.TokenType,
+			Algorithms:   issuer.Algorithms,
+			ClockSkew:    issuer.ClockSkew.String(),
+			Keys:         json.RawMessage(issuer.Keys),
+			Symmetric:    issuer.Symmetric,
+			TokenService: (*tokenServiceDocument)(issuer.TokenService),
+		})
 	}
 
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(written); err != nil {
+	if err := encoder.Encode(d); err != nil {
 		return nil, fmt.Errorf("write JSON: %w", err)
 	}
-	if out.Len() > MaxBytes {
-		return nil, fmt.Errorf("larger than %d bytes", MaxBytes)
+	// The reader is the judge: a writer with rules of its own would one day write what every sidecar refuses.
+	if _, err := Parse(out.Bytes()); err != nil {
+		return nil, err
 	}
 	return out.Bytes(), nil
 }

@@ -46,6 +46,9 @@ func Watch(ctx context.Context, dir string, changed func(Tree, error)) {
 			// Before reading, so that no change falls between the two. Each time, because the directory itself may have been replaced.
 			blind := watcher == nil || watcher.Add(dir) != nil
 			tree, err := Read(dir)
+			if ctx.Err() != nil {
+				return
+			}
 			if outcome := outcomeOf(tree, err); outcome != last {
 				last = outcome
 				changed(tree, err)

@@ -1,0 +1,277 @@
+package bundle_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/policy"
+)
+
+// ca is a self-signed P-256 certificate. Nobody has its key.
+const ca = `-----BEGIN CERTIFICATE-----
+MIIBhzCCAS2gAwIBAgIUCopIDgGUVtH4oWWPjnNw86RTfUEwCgYIKoZIzj0EAwIw
+GDEWMBQGA1UEAwwNbGF0Y2hrZXktdGVzdDAgFw0yNjExMjEyMDI0MDlaGA8yMTI2
+MTAyODIwMjQwOVowGDEWMBQGA1UEAwwNbGF0Y2hrZXktdGVzdDBZMBMGByqGSM49
+AgEGCCqGSM49AwEHA0IABEqJT5iGEhUBB83BCDJbZliI9p1mR/NTj4CTTw7knsxh
+SPu8YSzihjZTHMJtTlv8cVKGmAGjz8ZN4gKuQA62z/2jUzBRMB0GA1UdDgQWBBSr
+6Af7K1VKpIszpfjtbpx6DpukCTAfBgNVHSMEGDAWgBSr6Af7K1VKpIszpfjtbpx6
+DpukCTAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIEv4Xez6V6Ay
+YfrnXbBJqglyw5cOS/NHlpLKVN908qKMAiEAs4QB6fiowTDh07h++m/CHSmn7PBd
+JXPKoKJsC9h81eM=
+-----END CERTIFICATE-----
+`
+
+// full returns a bundle that uses every field.
+func full() *bundle.Bundle {
+	return &bundle.Bundle{
+		Policy: policy.Document{
+			Rules: []policy.Rule{{
+				Paths:   []policy.Path{{Exact: "/a"}, {Prefix: "/b&c"}},
+				Methods: []string{"GET"},
+				Access:  policy.AccessAuthenticated,
+				Claims:  []policy.Requirement{{Claim: "roles", AnyOf: []string{"admin"}}},
+			}},
+			Default:   policy.AccessDeny,
+			Headers:   []policy.Header{{Name: "X-Auth-Subject", Claim: "sub"}},
+			KeepToken: true,
+		},
+		Issuers: []bundle.Issuer{
+			{
+				URL:        "https://auth.example",
+				Audiences:  []string{"shop"},
+				TokenType:  "at+jwt",
+				Algorithms: []string{"ES256"},
+				ClockSkew:  5 * time.Second,
+				Keys:       bundle.KeySet(`{"keys":[]}`),
+				TokenService: &bundle.TokenService{
+					URL:     "https://auth-issuer.shop.svc:8443",
+					Address: "10.0.0.7:8443",
+					CA:      ca,
+				},
+			},
+			{URL: "https://other.example", Audiences: []string{"shop"}, Keys: bundle.KeySet(`{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}`), Symmetric: true},
+		},
+		Session: &bundle.Session{PathPrefix: "/auth", Issuer: "https://auth.example"},
+	}
+}
+
+func TestBundleComesBackAsItWasWritten(t *testing.T) {
+	data := marshal(t, full())
+	got, err := bundle.Parse(data)
+	if err != nil {
+		t.Fatalf("parse what was written: %v", err)
+	}
+	compact := cmp.Transformer("compact", func(k bundle.KeySet) string {
+		var keys any
+		if err := json.Unmarshal(k, &keys); err != nil {
+			t.Fatalf("key set: %v", err)
+		}
+		return fmt.Sprint(keys)
+	})
+	if diff := cmp.Diff(got, full(), compact); diff != "" {
+		t.Errorf("got bundle (-), want (+):\n%s", diff)
+	}
+	if again := marshal(t, got); string(again) != string(data) {
+		t.Errorf("got other bytes the second time:\n%s\nwant\n%s", again, data)
+	}
+	if !strings.Contains(string(data), "/b&c") {
+		t.Error("got & escaped, want a ConfigMap that people can read")
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	valid := string(marshal(t, full()))
+	for _, tc := range []struct {
+		name, old, new string
+		want           string
+	}{
+		{"another version", `"version": 1`, `"version": 2`, "version: must be 1, the only one that this build knows"},
+		{"an unknown field", `"keepToken"`, `"keeptoken"`, "policy.keeptoken: unknown field"},
+		{"a field that is given twice", `"version": 1,`, `"version": 1, "version": 1,`, "version: given twice"},
+		{"a field of another type", `"keepToken": true`, `"keepToken": "yes"`, "policy.keepToken: must be a boolean, not a string"},
+		{"an issuer without a url", `"url": "https://other.example"`, `"url": ""`, "issuers[1].url: must not be empty"},
+		{"two issuers of one url", `"url": "https://other.example"`, `"url": "https://auth.example"`,
+			"issuers[1].url: is an earlier issuer's; each must have its own"},
+		{"a skew that is no duration", `"clockSkew": "5s"`, `"clockSkew": "5"`, `issuers[0].clockSkew: must be a duration like "5s"`},
+		{"a skew beyond a minute", `"clockSkew": "5s"`, `"clockSkew": "61s"`, "issuers[0].clockSkew: must be between 0s and 1m"},
+		{"a skew below nothing", `"clockSkew": "5s"`, `"clockSkew": "-1s"`, "issuers[0].clockSkew: must be between 0s and 1m"},
+		{"a key set that is null", `"keys": {
+        "keys": []
+      }`, `"keys": null`, "issuers[0].keys: must be a JSON Web Key Set, which is an object"},
+		{"a member that is twice in a key set", `"kty": "oct"`, `"kty": "oct", "kty": "RSA"`, "issuers[1].keys.keys[0].kty: given twice"},
+		{"a token service without TLS", `"url": "https://auth-issuer`, `"url": "http://auth-issuer`,
+			"issuers[0].tokenService.url: must be https://host:port and nothing more"},
+		{"a token service with a path", `svc:8443"`, `svc:8443/x"`, "issuers[0].tokenService.url: must be https://host:port and nothing more"},
+		{"a token service with a user", `"https://auth-issuer`, `"https://me@auth-issuer`,
+			"issuers[0].tokenService.url: must be https://host:port and nothing more"},
+		{"a token service without a host", `"https://auth-issuer.shop.svc:8443"`, `"https://:8443"`,
+			"issuers[0].tokenService.url: must be https://host:port and nothing more"},
+		{"an address that needs DNS", `"10.0.0.7:8443"`, `"auth-issuer:8443"`, "issuers[0].tokenService.address: must be an IP address and a port"},
+		{"an address without a port", `"10.0.0.7:8443"`, `"10.0.0.7:0"`, "issuers[0].tokenService.address: must be an IP address and a port"},
+		{"a CA that is no certificate", "BEGIN CERTIFICATE", "BEGIN NOTHING", "issuers[0].tokenService.ca: must hold a PEM certificate"},
+		{"a session prefix that is no path", `"pathPrefix": "/auth"`, `"pathPrefix": "auth/"`,
+			`session.pathPrefix: must look like "/auth": small letters, digits and "-"`},
+		{"a session of an issuer that is not there", `"issuer": "https://auth.example"`, `"issuer": "https://nobody.example"`,
+			"session.issuer: must be the url of an issuer that has a tokenService"},
+		{"a session of an issuer that signs nobody in", `"issuer": "https://auth.example"`, `"issuer": "https://other.example"`,
+			"session.issuer: must be the url of an issuer that has a tokenService"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			data := strings.Replace(valid, tc.old, tc.new, 1)
+			if data == valid {
+				t.Fatalf("found no %s in\n%s", tc.old, valid)
+			}
+			got, err := bundle.Parse([]byte(data))
+			if got != nil {
+				t.Error("got a bundle beside the error")
+			}
+			if err == nil || err.Error() != tc.want {
+				t.Errorf("got error %v, want %s", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestParseRefusesWhatIsNoBundle(t *testing.T) {
+	for name, data := range map[string]string{
+		"nothing":          "",
+		"an empty object":  "{}",
+		"null":             "null",
+		"a list":           "[]",
+		"half a bundle":    string(marshal(t, full())[:100]),
+		"two bundles":      strings.Repeat(string(marshal(t, full())), 2),
+		"a huge bundle":    strings.Repeat(" ", bundle.MaxBytes) + "{}",
+		"bottomless lists": strings.Repeat("[", 100_000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, err := bundle.Parse([]byte(data)); err == nil || got != nil {
+				t.Errorf("got %v and error %v, want an error alone", got, err)
+			}
+		})
+	}
+}
+
+func TestMarshalTellsEverythingThatParseWouldRefuse(t *testing.T) {
+	b := &bundle.Bundle{
+		Issuers: []bundle.Issuer{{URL: "https://a.example", Audiences: []string{"a"}, ClockSkew: time.Hour}},
+		Session: &bundle.Session{PathPrefix: "/auth", Issuer: "https://b.example"},
+	}
+	want := strings.Join([]string{
+		"issuers[0].clockSkew: must be between 0s and 1m",
+		"issuers[0].keys: must be a JSON Web Key Set, which is an object",
+		"session.issuer: must be the url of an issuer that has a tokenService",
+	}, "\n")
+	data, err := b.Marshal()
+	if err == nil || err.Error() != want {
+		t.Errorf("got error %v, want\n%s", err, want)
+	}
+	if data != nil {
+		t.Errorf("got bytes beside the error: %s", data)
+	}
+
+	b = full()
+	b.Issuers[0].Keys = bundle.KeySet(`{"keys":["` + strings.Repeat("x", bundle.MaxBytes) + `"]}`)
+	if _, err := b.Marshal(); err == nil {
+		t.Error("got no error for a bundle that no ConfigMap can hold")
+	}
+	b.Issuers[0].Keys = bundle.KeySet(`{"keys":`)
+	if _, err := b.Marshal(); err == nil {
+		t.Error("got no error for half a key set")
+	}
+}
+
+func TestHasSecrets(t *testing.T) {
+	b := full()
+	if got := b.HasSecrets(); !got {
+		t.Errorf("got %t with a symmetric issuer, want true", got)
+	}
+	b.Issuers = b.Issuers[:1]
+	if got := b.HasSecrets(); got {
+		t.Errorf("got %t without a symmetric issuer, want false", got)
+	}
+}
+
+func TestKeySetsCannotBePrinted(t *testing.T) {
+	b := full()
+	var logged strings.Builder
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("bundle", "bundle", b, "keys", b.Issuers[1].Keys)
+	marshalled, err := json.Marshal(b)
+	if err != nil {
+		t.Fatalf("marshal: %v", err)
+	}
+	_, parseError := bundle.Parse([]byte(strings.Replace(string(marshal(t, b)), `"kty"`, `"kty": 1, "kty"`, 1)))
+	for name, text := range map[string]string{
+		"%v":          fmt.Sprintf("%v", b.Issuers[1]),
+		"%+v":         fmt.Sprintf("%+v", b.Issuers[1]),
+		"%#v":         fmt.Sprintf("%#v", b.Issuers[1]),
+		"%s":          fmt.Sprintf("%s", b.Issuers[1].Keys),
+		"%q":          fmt.Sprintf("%q", b.Issuers[1].Keys),
+		"%x":          fmt.Sprintf("%x", b.Issuers[1].Keys),
+		"%d":          fmt.Sprintf("%d", b.Issuers[1].Keys),
+		"String":      b.Issuers[1].Keys.String(),
+		"GoString":    b.Issuers[1].Keys.GoString(),
+		"slog":        logged.String(),
+		"json":        string(marshalled),
+		"parse error": parseError.Error() + "[redacted]",
+	} {
+		for _, secret := range []string{"c2VjcmV0", fmt.Sprintf("%x", "c2VjcmV0"), "99 50 86 106"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s: got the secret in %s", name, text)
+			}
+		}
+		if !strings.Contains(text, "[redacted]") {
+			t.Errorf("%s: got %s, want [redacted] in it", name, text)
+		}
+	}
+}
+
+// FuzzParse holds that what Parse takes comes back the same from Marshal, whatever it was.
+func FuzzParse(f *testing.F) {
+	data, err := full().Marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(`{"version":1,"policy":{}}`))
+	f.Add([]byte(`{"version":1,"policy":{"default":"\u2028<"},"issuers":[{"url":"a","audiences":["b"],"clockSkew":"1m","keys":{ }}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		parsed, err := bundle.Parse(data)
+		if err != nil || len(data) > bundle.MaxBytes/16 { // Indented, a large bundle may become too large.
+			return
+		}
+		once := marshal(t, parsed)
+		again, err := bundle.Parse(once)
+		if err != nil {
+			t.Fatalf("parse what Marshal wrote: %v\n%s", err, once)
+		}
+		if twice := marshal(t, again); string(twice) != string(once) {
+			t.Errorf("got\n%s\nwant\n%s", twice, once)
+		}
+	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	data := marshal(b, full())
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := bundle.Parse(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func marshal(t testing.TB, b *bundle.Bundle) []byte {
+	t.Helper()
+	data, err := b.Marshal()
+	if err != nil {
+		t.Fatalf("marshal: %v", err)
+	}
+	return data
+}
