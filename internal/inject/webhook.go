@@ -44,22 +44,24 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	if _, err := mgr.GetCache().GetInformer(context.Background(), &v1alpha1.AuthPolicy{}); err != nil {
 		return fmt.Errorf("inject: watch AuthPolicies: %w", err)
 	}
-	mgr.GetWebhookServer().Register(Path, &webhook.Admission{Handler: &handler{
-		cached: mgr.GetClient(), live: mgr.GetAPIReader(), image: options.SidecarImage,
+	mgr.GetWebhookServer().Register(Path, &webhook.Admission{Handler: &Webhook{
+		Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), SidecarImage: options.SidecarImage,
 	}})
 	return nil
 }
 
-// handler answers the API server's admission reviews. It never logs or returns the pod: its environment may hold secrets.
-type handler struct {
-	cached, live client.Reader
-	image        string
+// Webhook answers the API server's admission reviews. It never logs or quotes the pod: its environment may hold secrets.
+type Webhook struct {
+	// Cached and Live both list AuthPolicies. Live asks the API server itself; it is used only when Cached knows no policy for a pod.
+	Cached, Live client.Reader
+	// SidecarImage is the image of the injected container.
+	SidecarImage string
 }
 
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=authpolicies,verbs=get;list;watch
 
 // Handle injects one pod, or says why not.
-func (h *handler) Handle(ctx context.Context, request admission.Request) admission.Response {
+func (w *Webhook) Handle(ctx context.Context, request admission.Request) admission.Response {
 	if request.Operation != admissionv1.Create {
 		return admission.Allowed("only pods that are being created are injected")
 	}
@@ -73,7 +75,7 @@ func (h *handler) Handle(ctx context.Context, request admission.Request) admissi
 		return admission.Allowed("the pod asks to be left alone")
 	}
 
-	injected, err := h.inject(ctx, request.Namespace, &pod)
+	injected, err := w.inject(ctx, request.Namespace, &pod)
 	var refusal refusal
 	switch {
 	case errors.As(err, &refusal):
@@ -91,12 +93,12 @@ func (h *handler) Handle(ctx context.Context, request admission.Request) admissi
 // refusal is an error that only a change of the pod or of the namespace's policies will cure.
 type refusal struct{ error }
 
-func (h *handler) inject(ctx context.Context, namespace string, pod *corev1.Pod) (*corev1.Pod, error) {
+func (w *Webhook) inject(ctx context.Context, namespace string, pod *corev1.Pod) (*corev1.Pod, error) {
 	if value, labelled := pod.Labels[v1alpha1.LabelInject]; labelled && value != v1alpha1.LabelInjectEnabled {
 		return nil, refusal{fmt.Errorf("metadata.labels[%s]: must be %q or %q, not %q",
 			v1alpha1.LabelInject, v1alpha1.LabelInjectEnabled, v1alpha1.LabelInjectDisabled, value)}
 	}
-	policy, err := h.governing(ctx, namespace, pod)
+	policy, err := w.governing(ctx, namespace, pod)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +106,7 @@ func (h *handler) inject(ctx context.Context, namespace string, pod *corev1.Pod)
 		return nil, refusal{fmt.Errorf("the pod asks for the sidecar, but no AuthPolicy of namespace %q selects it: "+
 			"apply one whose selector matches the pod's labels, or %s", namespace, withoutSidecar)}
 	}
-	injected, err := Pod(pod, Sidecar{Image: h.image, Policy: policy.Name, Ports: policy.Spec.Ports})
+	injected, err := Pod(pod, Sidecar{Image: w.SidecarImage, Policy: policy.Name, Ports: policy.Spec.Ports})
 	if err != nil {
 		return nil, refusal{fmt.Errorf("AuthPolicy %q cannot protect this pod: %w", policy.Name, err)}
 	}
@@ -113,8 +115,8 @@ func (h *handler) inject(ctx context.Context, namespace string, pod *corev1.Pod)
 
 // governing asks the API server itself before it says that no policy selects the pod: one that was applied just before the pod may not
 // have reached the cache yet.
-func (h *handler) governing(ctx context.Context, namespace string, pod *corev1.Pod) (*v1alpha1.AuthPolicy, error) {
-	for _, reader := range []client.Reader{h.cached, h.live} {
+func (w *Webhook) governing(ctx context.Context, namespace string, pod *corev1.Pod) (*v1alpha1.AuthPolicy, error) {
+	for _, reader := range []client.Reader{w.Cached, w.Live} {
 		var policies v1alpha1.AuthPolicyList
 		if err := reader.List(ctx, &policies, client.InNamespace(namespace)); err != nil {
 			return nil, fmt.Errorf("list the AuthPolicies of namespace %q: %w", namespace, err)
