@@ -1,0 +1,66 @@
+// Command app is what the quickstart protects: a server that knows nothing of tokens, and answers every request with what it was sent.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"log"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	// 127.0.0.1, so that nobody reaches the app but the sidecar beside it.
+	listen := flag.String("listen", "127.0.0.1:8080", "`address` to serve on")
+	flag.Parse()
+	server := &http.Server{Addr: *listen, Handler: handler(), ReadHeaderTimeout: 10 * time.Second}
+
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		finish, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		ended <- server.Shutdown(finish)
+	}()
+	log.Printf("serving on %s", *listen)
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		log.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		log.Fatal(err)
+	}
+}
+
+// echo is a request as the app sees it.
+type echo struct {
+	Hello   string      `json:"hello"` // whom the sidecar says it is
+	Method  string      `json:"method"`
+	Path    string      `json:"path"`
+	Headers http.Header `json:"headers"`
+}
+
+func handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		hello := r.Header.Get("X-Auth-Subject")
+		if hello == "" {
+			hello = "stranger"
+		}
+		body, err := json.MarshalIndent(echo{hello, r.Method, r.URL.Path, r.Header}, "", "  ")
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(append(body, '\n')) // who has hung up needs no answer
+	})
+	return mux
+}
