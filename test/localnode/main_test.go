@@ -194,7 +194,7 @@ func (f *fixture) ready(name string) *corev1.Pod {
 	return pod
 }
 
-// get asks a program over HTTP.
+// get asks a program over HTTP. A pod without a readiness probe is ready before its program listens: call world first.
 func (f *fixture) get(address, path string) (status int, body string) {
 	f.t.Helper()
 	response, err := http.Get("http://" + address + path)

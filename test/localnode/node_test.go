@@ -124,6 +124,7 @@ func TestAPodSaysWhatItWaitsForAndStartsWhenItComes(t *testing.T) {
 	})
 	f.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "later"}, Data: map[string][]byte{"word": []byte("open sesame")}})
 	pod := f.ready("web")
+	f.world(pod.Status.PodIP + ":8080")
 	if _, body := f.get(pod.Status.PodIP+":8080", "/file?name=word"); body != "open sesame" {
 		t.Errorf("the file holds %q, want the Secret's word", body)
 	}
