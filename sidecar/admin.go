@@ -1,0 +1,71 @@
+package sidecar
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// applied is what the manager asks for to learn whether a change has reached this pod.
+type applied struct {
+	Volumes     map[string]volumeState `json:"volumes"`     // by the volume's name in the pod
+	KeyIDs      []string               `json:"keyIDs"`      // that tokens are verified with
+	Revocations map[string]int64       `json:"revocations"` // number of the last one applied, by issuer
+}
+
+// adminHandler answers on the pod's addresses: whoever reaches the pod may see it, so it tells of no request and no caller.
+func (s *sidecar) adminHandler() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeText(w, http.StatusOK, "listening") // all ports were bound before this one was served
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		switch {
+		case s.draining.Load():
+			writeText(w, http.StatusServiceUnavailable, "draining")
+		case s.current.Load() == nil:
+			writeText(w, http.StatusServiceUnavailable, "no bundle applied: "+s.bundle.get().Error)
+		default:
+			writeText(w, http.StatusOK, "bundle applied")
+		}
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /applied", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.appliedNow()) })
+	return mux
+}
+
+// loopbackHandler answers inside the pod alone. It also tells of callers.
+func (s *sidecar) loopbackHandler() http.Handler {
+	mux := s.adminHandler()
+	mux.HandleFunc("GET /decisions", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.decisions.recent()) })
+	return mux
+}
+
+func (s *sidecar) appliedNow() applied {
+	now := applied{
+		Volumes: map[string]volumeState{bundleVolume: s.bundle.get()}, KeyIDs: []string{}, Revocations: map[string]int64{},
+	}
+	if current := s.current.Load(); current != nil {
+		now.KeyIDs = current.gate.KeyIDs()
+	}
+	for _, stream := range s.follower.State() {
+		now.Revocations[stream.Issuer] = stream.Number
+	}
+	return now
+}
+
+func writeText(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text + "\n")) // who has hung up needs no answer
+}
+
+func writeJSON(w http.ResponseWriter, value any) {
+	body, err := json.MarshalIndent(value, "", "  ")
+	if err != nil { // what is shown here are strings, numbers and times
+		panic(err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(body, '\n'))
+}

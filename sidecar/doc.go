@@ -1,0 +1,17 @@
+// Package sidecar is the data plane: the process in front of one pod's app. It owns that pod's listeners and the life of every request
+// that comes to them. It knows files, sockets and HTTP; it knows neither Kubernetes nor how a token is signed, and it asks nobody's
+// leave to serve what it has already read.
+//
+// Where to read first:
+//
+//	config.go     the flags
+//	server.go     the order of starting, serving and draining
+//	handler.go    the life of a request
+//	gate/         what is decided about it, and by whom it is then known to the app
+//	forward.go    how it reaches the app
+//	reload.go     how a changed bundle comes into force
+//	admin.go      what the process says about itself; metrics.go and decisions.go hold it
+//	probe.go      how the kubelet asks after the app
+//	tokenservice/ the talk with token services: sign-in routes, and the stream of revocations
+//	problem/      how a refusal looks
+package sidecar

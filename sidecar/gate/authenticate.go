@@ -1,0 +1,109 @@
+package gate
+
+import (
+	"crypto/sha256"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/revocation"
+	"github.com/latchkey-dev/latchkey/internal/verify"
+)
+
+// Token says what became of the bearer token of a request.
+type Token string
+
+const (
+	// TokenNone: there was none.
+	TokenNone Token = "none"
+	// TokenCached: it was verified before.
+	TokenCached Token = "cached"
+	// TokenVerified: it was verified now.
+	TokenVerified Token = "verified"
+	// TokenRefused: it is not valid, or not any more.
+	TokenRefused Token = "refused"
+)
+
+// Caller is whom a valid token speaks for.
+type Caller struct {
+	Issuer  string
+	Subject string
+
+	claims  map[string]any
+	headers []identityHeader
+	expires time.Time
+	until   time.Time // from then on the token is refused
+
+	revoked *revocation.Set // nil: the issuer has no token service that could revoke anything
+	session string          // revocation.SessionHash; "" for a token without session
+}
+
+func (c *Caller) claimsOrNil() map[string]any {
+	if c == nil {
+		return nil
+	}
+	return c.claims
+}
+
+// authenticate returns whom the token speaks for, or why it is refused.
+func (g *Gate) authenticate(token string, now time.Time) (*Caller, Token, Reason) {
+	key := sha256.Sum256([]byte(token))
+	caller, result := g.known.get(key), TokenCached
+	// The cache judges no time: what has ended goes to the verifier like a token never seen, which says why it is refused.
+	if caller == nil || !now.Before(caller.until) {
+		verified, err := g.verify(token, now)
+		if err != nil {
+			return nil, TokenRefused, reasonOf(err)
+		}
+		caller, result = g.newCaller(verified), TokenVerified
+		g.known.put(key, caller)
+	}
+	if caller.revoked != nil && caller.revoked.Revoked(caller.session, caller.expires) {
+		return nil, TokenRefused, ReasonRevoked
+	}
+	return caller, result, ""
+}
+
+func (g *Gate) verify(token string, now time.Time) (*verify.Token, error) {
+	if g.verifier == nil {
+		return nil, &verify.Refusal{Reason: verify.UnknownIssuer}
+	}
+	return g.verifier.Verify(token, now)
+}
+
+func reasonOf(err error) Reason {
+	var refusal *verify.Refusal
+	if errors.As(err, &refusal) {
+		return Reason(refusal.Reason)
+	}
+	return Reason(verify.Malformed) // not reached: Verify refuses with Refusals only
+}
+
+func (g *Gate) newCaller(token *verify.Token) *Caller {
+	caller := &Caller{
+		Issuer: token.Issuer, Subject: token.Subject, claims: token.Claims, headers: g.identify(token.Claims),
+		expires: token.Expires, until: token.ValidUntil, revoked: g.revoked[token.Issuer],
+	}
+	if caller.revoked != nil && token.SessionID != "" {
+		caller.session = revocation.SessionHash(token.Issuer, token.SessionID)
+	}
+	return caller
+}
+
+// bearerToken returns the token of an Authorization header with the Bearer scheme (RFC 6750 section 2.1), as it was sent: the verifier
+// takes no white space or other freedom in it.
+func bearerToken(authorization string) (string, bool) {
+	scheme, token, _ := strings.Cut(authorization, " ")
+	return strings.TrimLeft(token, " "), strings.EqualFold(scheme, "Bearer")
+}
+
+// bearsToken reports whether a request carries a bearer token, valid or not.
+func bearsToken(header http.Header) bool {
+	for _, value := range header["Authorization"] {
+		if _, bearer := bearerToken(value); bearer {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,76 @@
+// Package gate decides about one request: whose it is, whether it may pass, and by which headers the app then knows the caller. It knows
+// bundles, tokens and HTTP headers; it knows no sockets, files or clocks. A Gate is one compiled bundle and everything that was learnt under
+// it, so a change of keys or rules leaves nothing behind.
+package gate
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/keyset"
+	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/revocation"
+	"github.com/latchkey-dev/latchkey/internal/verify"
+)
+
+// Gate is a compiled bundle. It never changes, except that it remembers the tokens it has verified; it may be used by any number of
+// goroutines.
+type Gate struct {
+	program  *policy.Program
+	verifier *verify.Verifier // nil without issuers: then no token is ever valid
+	revoked  map[string]*revocation.Set
+	known    *cache
+	keyIDs   []string
+}
+
+// New compiles a bundle. Revoked holds the revocations of each issuer that has a token service, by the issuer's URL. The error lists
+// everything that is wrong, each with its path in the bundle.
+func New(b *bundle.Bundle, revoked map[string]*revocation.Set) (*Gate, error) {
+	var wrong []error
+	program, err := policy.Compile(b.Policy)
+	if err != nil {
+		wrong = append(wrong, fmt.Errorf("policy: %w", err))
+	}
+
+	var issuers []verify.Issuer
+	var keyIDs []string
+	for i, issuer := range b.Issuers {
+		parse := keyset.Parse
+		if issuer.Symmetric {
+			parse = keyset.ParseSymmetric
+		}
+		keys, err := parse(issuer.Keys)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("issuers[%d].keys: %w", i, err))
+			continue
+		}
+		if issuer.TokenService != nil && revoked[issuer.URL] == nil {
+			wrong = append(wrong, fmt.Errorf("issuers[%d].tokenService: its revocations are not followed", i))
+		}
+		for _, key := range keys.Keys() {
+			keyIDs = append(keyIDs, key.ID())
+		}
+		issuers = append(issuers, verify.Issuer{
+			URL: issuer.URL, Audiences: issuer.Audiences, Algorithms: issuer.Algorithms, TokenType: issuer.TokenType,
+			ClockSkew: issuer.ClockSkew, Keys: keys,
+		})
+	}
+	if len(wrong) > 0 {
+		return nil, errors.Join(wrong...)
+	}
+
+	gate := &Gate{program: program, revoked: revoked, known: newCache(cachedTokens)}
+	if len(issuers) > 0 {
+		if gate.verifier, err = verify.New(issuers); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(keyIDs)
+	gate.keyIDs = slices.Compact(keyIDs)
+	return gate, nil
+}
+
+// KeyIDs are the ids of all keys that tokens are verified with, sorted. Keys that have ended since the bundle was rendered are among them.
+func (g *Gate) KeyIDs() []string { return slices.Clone(g.keyIDs) }

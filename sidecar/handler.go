@@ -1,0 +1,118 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/sidecar/gate"
+	"github.com/latchkey-dev/latchkey/sidecar/problem"
+)
+
+// The reasons for refusals that are neither the gate's nor the token service routes'. They are stable.
+const (
+	reasonAmbiguousPath  = "ambiguous_path"
+	reasonNoPolicy       = "no_policy"
+	reasonAppUnreachable = "app_unreachable"
+	reasonAppFailed      = "app_failed"
+)
+
+// front answers the requests that come to one port of the app.
+type front struct {
+	*sidecar
+	port uint16
+}
+
+// ServeHTTP is the life of a request. It is judged by one snapshot from beginning to end, whatever is loaded meanwhile.
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.flight.enter()
+	defer f.flight.leave()
+
+	path, err := policy.Normalize(r.URL.EscapedPath())
+	if err != nil {
+		f.refuse(w, r, refusal{Status: http.StatusBadRequest, Reason: reasonAmbiguousPath, Path: r.URL.EscapedPath()}, err.Error())
+		return
+	}
+	current := f.current.Load()
+	if current == nil {
+		w.Header().Set("Retry-After", "1")
+		f.refuse(w, r, refusal{Status: http.StatusServiceUnavailable, Reason: reasonNoPolicy, Path: path}, "")
+		return
+	}
+	if current.routes != nil && current.routes.Covers(path) {
+		current.routes.Serve(w, r, path)
+		return
+	}
+
+	verdict := current.gate.Judge(r, path, time.Now())
+	f.metrics.tokens.WithLabelValues(string(verdict.Token)).Inc()
+	if !verdict.Allow {
+		f.refuseByVerdict(w, r, path, verdict)
+		return
+	}
+	f.metrics.allowed.WithLabelValues(string(verdict.Reason)).Inc()
+	f.logAllowed(r, path, verdict)
+	f.app.forward(w, r, f.port,
+		func(header http.Header) { current.gate.Introduce(header, verdict.Caller) },
+		func(err error) { f.appFailed(w, r, path, err) })
+}
+
+func (f *front) refuseByVerdict(w http.ResponseWriter, r *http.Request, path string, verdict gate.Verdict) {
+	if verdict.Challenge != "" {
+		w.Header().Set("WWW-Authenticate", verdict.Challenge)
+	}
+	told := refusal{Status: verdict.Status, Reason: string(verdict.Reason), Path: path}
+	if verdict.Rule != policy.NoRule {
+		told.Rule = &verdict.Rule
+	}
+	if verdict.Caller != nil {
+		told.Issuer, told.Subject = verdict.Caller.Issuer, verdict.Caller.Subject
+	}
+	f.refuse(w, r, told, "")
+}
+
+func (f *front) appFailed(w http.ResponseWriter, r *http.Request, path string, err error) {
+	if r.Context().Err() != nil {
+		// The caller has gone, or the sidecar is going. To return would be to answer 200 with an empty body.
+		panic(http.ErrAbortHandler)
+	}
+	reason := reasonAppFailed
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		reason = reasonAppUnreachable
+	}
+	f.log.WarnContext(r.Context(), "the app does not answer", "port", f.port, "reason", reason, "error", err)
+	f.refuse(w, r, refusal{Status: http.StatusBadGateway, Reason: reason, Path: path}, "")
+}
+
+// refuse answers in the app's place, and remembers that it did. The caller has filled in what it knows.
+func (s *sidecar) refuse(w http.ResponseWriter, r *http.Request, told refusal, detail string) {
+	told.ID, told.Time, told.Method = newDecisionID(), time.Now(), r.Method
+	s.decisions.record(told)
+	s.metrics.refused.WithLabelValues(strconv.Itoa(told.Status), told.Reason).Inc()
+	s.log.DebugContext(r.Context(), "refused", "decision", told.ID, "method", r.Method, "path", told.Path,
+		"status", told.Status, "reason", told.Reason, "peer", r.RemoteAddr)
+	problem.Write(w, problem.Problem{Status: told.Status, Reason: told.Reason, Detail: detail, Decision: told.ID})
+}
+
+// refuseRoute is refuse for the routes of the token service.
+func (s *sidecar) refuseRoute(w http.ResponseWriter, r *http.Request, status int, reason string) {
+	s.refuse(w, r, refusal{Status: status, Reason: reason, Path: r.URL.Path}, "")
+}
+
+func (s *sidecar) logAllowed(r *http.Request, path string, verdict gate.Verdict) {
+	if !s.log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	subject := ""
+	if verdict.Caller != nil {
+		subject = verdict.Caller.Subject
+	}
+	s.log.DebugContext(r.Context(), "allowed", "method", r.Method, "path", path, "reason", verdict.Reason, "rule", verdict.Rule,
+		"subject", subject, "peer", r.RemoteAddr)
+}

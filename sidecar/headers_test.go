@@ -1,0 +1,146 @@
+package sidecar_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// identity is what the app could take for the caller's identity, in whatever spelling.
+func identity(header http.Header) http.Header {
+	found := http.Header{}
+	for name, values := range header {
+		folded := strings.Map(func(r rune) rune {
+			if r == '_' || r == '.' {
+				return '-'
+			}
+			return r
+		}, strings.ToLower(name))
+		if strings.HasPrefix(folded, "x-auth") {
+			found[name] = values
+		}
+	}
+	return found
+}
+
+func TestIdentityHeadersComeFromTheTokenAlone(t *testing.T) {
+	w := newProtectedApp(t)
+	alice := w.token("alice", map[string]any{"roles": []string{"admin", "editor"}})
+	noRoles := w.token("alice", nil)
+	spoofs := []string{
+		"X-Auth-Subject: mallory", "x-auth-subject: mallory", "X-AUTH-SUBJECT: mallory", "X_Auth_Subject: mallory", "x_auth-subject: mallory",
+		"X.Auth.Subject: mallory", "X-Auth-Roles: admin", "X_AUTH_ROLES: admin",
+	}
+	known := http.Header{"X-Auth-Subject": {"alice"}, "X-Auth-Roles": {"admin,editor"}}
+
+	tests := []struct {
+		name    string
+		path    string
+		token   string
+		headers []string
+		want    http.Header
+	}{
+		{"a list is joined by commas", "/", alice, nil, known},
+		{"spoofed headers are replaced", "/", alice, spoofs, known},
+		{"a claim that is not there sets nothing, and a spoof does not fill in", "/", noRoles, spoofs, http.Header{"X-Auth-Subject": {"alice"}}},
+		{"without a caller there are none", "/public", "", spoofs, http.Header{}},
+		{"with an invalid token there are none", "/public", "rubbish", spoofs, http.Header{}},
+		{"a valid token identifies on anonymous paths, too", "/public", alice, spoofs, known},
+		{"Connection cannot take them out", "/", alice, []string{"Connection: X-Auth-Subject, X-Auth-Roles", "X-Auth-Subject: mallory"}, known},
+		{"Connection cannot keep spoofs in", "/public", "", []string{"Connection: keep-alive, X-Auth-Subject", "X-Auth-Subject: mallory"}, http.Header{}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			lines := append([]string{"GET " + test.path + " HTTP/1.1", "Host: app"}, test.headers...)
+			if test.token != "" {
+				lines = append(lines, "Authorization: Bearer "+test.token)
+			}
+			answers := w.raw(append(lines, "", "")...)
+			if len(answers) != 1 {
+				t.Fatalf("got %d answers, want 1", len(answers))
+			}
+			if diff := cmp.Diff(identity(answers[0].seen(t).Header), test.want); diff != "" {
+				t.Errorf("got -, want +:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTrailersDoNotReachTheApp(t *testing.T) {
+	w := newProtectedApp(t)
+	answers := w.raw("POST /public HTTP/1.1", "Host: app", "Transfer-Encoding: chunked", "Trailer: X-Auth-Subject, X-Other", "",
+		"2", "hi", "0", "X-Auth-Subject: mallory", "X-Other: 1", "", "")
+	if len(answers) != 1 {
+		t.Fatalf("got %d answers, want 1", len(answers))
+	}
+	got := answers[0].seen(t)
+	if len(got.Trailer) > 0 || len(got.Header["Trailer"]) > 0 || got.Body != "hi" {
+		t.Errorf("got trailers %v (announced %v) and body %q, want the body alone", got.Trailer, got.Header["Trailer"], got.Body)
+	}
+}
+
+func TestTokenIsDroppedUnlessThePolicyKeepsAValidOne(t *testing.T) {
+	tests := []struct {
+		name          string
+		keep          bool
+		path          string
+		authorization func(token string) string
+		reaches       bool
+	}{
+		{"a token is dropped", false, "/", func(token string) string { return "Bearer " + token }, false},
+		{"whatever the case of its scheme", false, "/", func(token string) string { return "bEARER " + token }, false},
+		{"an invalid one as well", false, "/public", func(string) string { return "Bearer rubbish" }, false},
+		{"a token is kept when the policy says so", true, "/", func(token string) string { return "Bearer " + token }, true},
+		{"an invalid one is never kept", true, "/public", func(string) string { return "Bearer rubbish" }, false},
+		{"other schemes are the app's business", false, "/public", func(string) string { return "Basic YTpi" }, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.serveApp(http.HandlerFunc(echo))
+			b := w.bundle()
+			b.Policy.KeepToken = test.keep
+			w.mount(b)
+			w.start()
+			got := w.do("GET", test.path, "", "Authorization: "+test.authorization(w.token("alice", nil))).seen(t)
+			if reaches := got.Header.Get("Authorization") != ""; reaches != test.reaches {
+				t.Errorf("got Authorization to the app: %v, want %v", reaches, test.reaches)
+			}
+		})
+	}
+}
+
+func TestCookiesOfTokenServicesDoNotReachTheApp(t *testing.T) {
+	w := newProtectedApp(t)
+	tests := []struct {
+		name   string
+		cookie string
+		want   []string
+	}{
+		{"alone", "__Secure-latchkey-refresh=secret", nil},
+		{"among others", "a=1; __Secure-latchkey-refresh=secret; b=2", []string{"a=1; b=2"}},
+		{"without spaces, in other case", "a=1;__SECURE-Latchkey-other=secret;b=2", []string{"a=1; b=2"}},
+		{"others alone", "theme=dark; __Secure-session=1", []string{"theme=dark; __Secure-session=1"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := w.do("GET", "/public", "", "Cookie: "+test.cookie).seen(t)
+			if diff := cmp.Diff(got.Header["Cookie"], test.want); diff != "" {
+				t.Errorf("got -, want +:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAppSeesTheMethodAndPathThatWereJudged(t *testing.T) {
+	w := newProtectedApp(t)
+	got := w.do("GET", "/public", "", "X-HTTP-Method-Override: DELETE", "X_Http_Method_Override: DELETE", "X-Original-URL: /admin",
+		"X-Rewrite-Url: /admin").seen(t)
+	for name := range got.Header {
+		if strings.Contains(strings.ToLower(name), "override") || strings.Contains(strings.ToLower(name), "url") {
+			t.Errorf("got %s at the app, want it stripped", name)
+		}
+	}
+}

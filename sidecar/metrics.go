@@ -1,0 +1,78 @@
+package sidecar
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/latchkey-dev/latchkey/sidecar/tokenservice"
+)
+
+// metrics counts what the sidecar does, in a registry of its own. No label takes a value that a caller chooses.
+type metrics struct {
+	registry  *prometheus.Registry
+	allowed   *prometheus.CounterVec // by reason
+	refused   *prometheus.CounterVec // by status and reason
+	tokens    *prometheus.CounterVec // by result
+	bundles   *prometheus.CounterVec // by result
+	appliedAt prometheus.Gauge
+	rejected  prometheus.Gauge
+}
+
+func newMetrics(flight *flight, follower *tokenservice.Follower) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "latchkey_sidecar_" + name, Help: help}, labels)
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "latchkey_sidecar_" + name, Help: help})
+	}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		allowed:  counter("requests_allowed_total", "Requests that went on to the app, by the reason why.", "reason"),
+		refused:  counter("requests_refused_total", "Requests that were answered in the app's place, by status and reason.", "status", "reason"),
+		tokens: counter("tokens_total",
+			"Requests by what became of their bearer token: none, cached (verified before), verified (just now) or refused.", "result"),
+		bundles:   counter("bundle_loads_total", "Versions of the bundle seen: applied or rejected.", "result"),
+		appliedAt: gauge("bundle_applied_timestamp_seconds", "When the bundle in force came into force; 0 while there is none."),
+		rejected:  gauge("bundle_rejected", "1 while the newest version of the bundle is broken and an older one, or none, is in force."),
+	}
+	m.registry.MustRegister(
+		m.allowed, m.refused, m.tokens, m.bundles, m.appliedAt, m.rejected,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "latchkey_sidecar_requests_in_flight", Help: "Requests that are being answered, streams included.",
+		}, func() float64 { return float64(flight.n.Load()) }),
+		streamCollector{follower},
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return m
+}
+
+// streamCollector reads the revocation streams when it is asked. Issuers are those that the bundle names, 32 at most.
+type streamCollector struct{ follower *tokenservice.Follower }
+
+var (
+	streamConnected = prometheus.NewDesc("latchkey_sidecar_revocation_stream_connected",
+		"1 while the revocation stream of the issuer's token service is followed, else 0.", []string{"issuer"}, nil)
+	streamNumber = prometheus.NewDesc("latchkey_sidecar_revocation_number",
+		"Number of the last revocation applied.", []string{"issuer"}, nil)
+	streamEntries = prometheus.NewDesc("latchkey_sidecar_revocations",
+		"Revocations in force.", []string{"issuer"}, nil)
+)
+
+func (streamCollector) Describe(to chan<- *prometheus.Desc) {
+	to <- streamConnected
+	to <- streamNumber
+	to <- streamEntries
+}
+
+func (c streamCollector) Collect(to chan<- prometheus.Metric) {
+	for _, state := range c.follower.State() {
+		connected := 0.0
+		if state.Connected {
+			connected = 1
+		}
+		to <- prometheus.MustNewConstMetric(streamConnected, prometheus.GaugeValue, connected, state.Issuer)
+		to <- prometheus.MustNewConstMetric(streamNumber, prometheus.GaugeValue, float64(state.Number), state.Issuer)
+		to <- prometheus.MustNewConstMetric(streamEntries, prometheus.GaugeValue, float64(state.Entries), state.Issuer)
+	}
+}

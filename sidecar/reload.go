@@ -1,0 +1,118 @@
+package sidecar
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/filetree"
+	"github.com/latchkey-dev/latchkey/sidecar/gate"
+	"github.com/latchkey-dev/latchkey/sidecar/tokenservice"
+)
+
+// snapshot is one bundle in force: immutable, swapped whole.
+type snapshot struct {
+	gate    *gate.Gate
+	routes  *tokenservice.Routes // nil: the policy offers no sign-in
+	service *tokenservice.Client // of routes
+}
+
+// volumeState is what is known of the bundle's directory. Hashes are filetree.Hash of all that it held.
+type volumeState struct {
+	Applied  string `json:"applied,omitempty"`  // what is in force
+	Rejected string `json:"rejected,omitempty"` // what is there instead, and is not in force
+	Error    string `json:"error,omitempty"`    // why not
+}
+
+// bundleVolume is the name that the volume has in the pod.
+const bundleVolume = "latchkey-bundle"
+
+// volume guards volumeState.
+type volume struct {
+	mu    sync.Mutex
+	state volumeState
+}
+
+func (v *volume) get() volumeState {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.state
+}
+
+func (v *volume) set(state volumeState) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.state = state
+}
+
+// load brings what the bundle's directory holds into force. When it cannot, the last good bundle stays, and the sidecar says so: in its
+// state, in its log and in its metrics. Calls come one after the other.
+func (s *sidecar) load(tree filetree.Tree, readErr error) {
+	state := s.bundle.get()
+	err := readErr
+	hash := ""
+	if err == nil {
+		hash = filetree.Hash(tree)
+		if hash != state.Applied {
+			err = s.apply(tree)
+		}
+	}
+	if err != nil {
+		if state.Rejected == hash && state.Error == err.Error() {
+			return
+		}
+		s.bundle.set(volumeState{Applied: state.Applied, Rejected: hash, Error: err.Error()})
+		s.metrics.bundles.WithLabelValues("rejected").Inc()
+		s.metrics.rejected.Set(1)
+		s.log.Error("bundle not applied", "inForce", state.Applied, "rejected", hash, "error", err)
+		return
+	}
+	s.bundle.set(volumeState{Applied: hash})
+	s.metrics.rejected.Set(0)
+	if hash == state.Applied {
+		return // it was in force all the while: nothing to do again
+	}
+	s.metrics.bundles.WithLabelValues("applied").Inc()
+	s.metrics.appliedAt.Set(float64(time.Now().Unix()))
+	s.log.Info("bundle applied", "hash", hash, "keyIDs", s.current.Load().gate.KeyIDs())
+}
+
+// apply builds a snapshot whole and swaps it in, or changes nothing.
+func (s *sidecar) apply(tree filetree.Tree) error {
+	data, there := tree[bundle.FileName]
+	if !there {
+		return errors.New(bundle.FileName + " is not there")
+	}
+	parsed, err := bundle.Parse(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", bundle.FileName, err)
+	}
+	services := map[string]bundle.TokenService{}
+	for _, issuer := range parsed.Issuers {
+		if issuer.TokenService != nil {
+			services[issuer.URL] = *issuer.TokenService
+		}
+	}
+	follow, err := s.follower.Prepare(services)
+	if err != nil {
+		return fmt.Errorf("%s: %w", bundle.FileName, err)
+	}
+	next := &snapshot{}
+	if next.gate, err = gate.New(parsed, follow.Sets()); err != nil {
+		return fmt.Errorf("%s: %w", bundle.FileName, err)
+	}
+	if session := parsed.Session; session != nil {
+		if next.service, err = tokenservice.NewClient(services[session.Issuer]); err != nil {
+			return fmt.Errorf("%s: session: %w", bundle.FileName, err)
+		}
+		next.routes = tokenservice.NewRoutes(session.PathPrefix, next.service, s.refuseRoute, s.log)
+	}
+
+	follow.Start()
+	if last := s.current.Swap(next); last != nil && last.service != nil {
+		last.service.Close()
+	}
+	return nil
+}

@@ -1,0 +1,146 @@
+package tokenservice
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"time"
+)
+
+// CookiePrefix begins the name of every cookie that belongs to token services. They are between the browser and the token service: no
+// app gets to see them.
+const CookiePrefix = "__Secure-latchkey-"
+
+// The reasons why a request below the prefix is not answered by the token service.
+const (
+	ReasonNoSuchRoute      = "no_such_route"
+	ReasonMethodNotAllowed = "method_not_allowed"
+	ReasonBodyTooLarge     = "body_too_large"
+	ReasonBodyUnreadable   = "body_unreadable"
+	ReasonUnreachable      = "token_service_unreachable"
+)
+
+// maxBody bounds what is taken in before anybody has signed in. The longest honest body is a user name and a password.
+const maxBody = 16 << 10
+
+// bodyPatience is how long a caller may take to send it.
+const bodyPatience = 10 * time.Second
+
+// forwarded lists the request headers that a token service gets to see, beside the cookies that are its own: what it needs to read the
+// body, to tell a cross-site request from others (Fetch Metadata), and to write an audit line. All others stay here, so that none can
+// steer it.
+var forwarded = []string{"Accept", "Content-Type", "Origin", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "User-Agent"}
+
+// Refuse answers a request that the token service does not answer. Status 503 comes with a Retry-After.
+type Refuse func(w http.ResponseWriter, r *http.Request, status int, reason string)
+
+// Routes offers the sign-in routes of one token service below a path prefix.
+type Routes struct {
+	prefix string
+	client *Client
+	refuse Refuse
+	proxy  httputil.ReverseProxy
+}
+
+// NewRoutes returns the routes <prefix>/login, <prefix>/refresh and <prefix>/logout.
+func NewRoutes(prefix string, client *Client, refuse Refuse, log *slog.Logger) *Routes {
+	routes := &Routes{prefix: prefix, client: client, refuse: refuse}
+	routes.proxy = httputil.ReverseProxy{
+		Rewrite:   routes.rewrite,
+		Transport: client.transport,
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if r.Context().Err() != nil {
+				panic(http.ErrAbortHandler) // the caller has gone; to return would be to answer 200
+			}
+			log.WarnContext(r.Context(), "token service does not answer", "address", client.base.Host, "error", err)
+			// The answer sets no cookie: a session is as good as it was.
+			w.Header().Set("Retry-After", "2")
+			refuse(w, r, http.StatusServiceUnavailable, ReasonUnreachable)
+		},
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	return routes
+}
+
+// Covers reports whether a normalised path belongs to the token service. The app never sees such a request, whether or not there is a
+// route of that name.
+func (s *Routes) Covers(path string) bool {
+	rest, below := strings.CutPrefix(path, s.prefix)
+	return below && (rest == "" || rest[0] == '/')
+}
+
+// Serve answers a request whose normalised path the routes cover.
+func (s *Routes) Serve(w http.ResponseWriter, r *http.Request, path string) {
+	switch strings.TrimPrefix(path, s.prefix) {
+	case "/login", "/refresh", "/logout":
+	default:
+		s.refuse(w, r, http.StatusNotFound, ReasonNoSuchRoute)
+		return
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		s.refuse(w, r, http.StatusMethodNotAllowed, ReasonMethodNotAllowed)
+		return
+	}
+	// The body is read whole first: a token service has better things to do than to wait for a slow caller.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyPatience)) // where it cannot be set, other limits hold
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		s.refuse(w, r, http.StatusRequestEntityTooLarge, ReasonBodyTooLarge)
+		return
+	case err != nil:
+		s.refuse(w, r, http.StatusBadRequest, ReasonBodyUnreadable)
+		return
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+
+	whole := r.Clone(r.Context())
+	whole.Body = io.NopCloser(bytes.NewReader(body))
+	whole.ContentLength = int64(len(body))
+	whole.TransferEncoding = nil
+	whole.Trailer = nil
+	s.proxy.ServeHTTP(w, whole)
+}
+
+// rewrite says who asks and by which way, in headers that only the sidecar writes.
+func (s *Routes) rewrite(p *httputil.ProxyRequest) {
+	header := make(http.Header, len(forwarded)+3)
+	for _, name := range forwarded {
+		if values := p.In.Header[name]; len(values) > 0 {
+			header[name] = values
+		}
+	}
+	for _, value := range p.In.Header["Cookie"] {
+		if own := KeepCookies(value, true); own != "" {
+			header.Add("Cookie", own)
+		}
+	}
+	if peer, _, err := net.SplitHostPort(p.In.RemoteAddr); err == nil {
+		header.Set("X-Forwarded-For", peer)
+	}
+	header.Set("X-Forwarded-Prefix", s.prefix)
+	p.Out.Header = header
+	p.Out.Host = p.In.Host // Origin is compared with it
+	p.Out.URL = s.client.endpoint(strings.TrimPrefix(p.In.URL.Path, s.prefix))
+}
+
+// KeepCookies returns a Cookie header's value with only the token services' cookies left in it, or (own false) with only the others.
+// What is kept stays as it was written. Names are compared without case, as browsers compare the prefix.
+func KeepCookies(value string, own bool) string {
+	kept := make([]string, 0, 8)
+	for pair := range strings.SplitSeq(value, ";") {
+		pair = strings.Trim(pair, " \t")
+		isOwn := len(pair) >= len(CookiePrefix) && strings.EqualFold(pair[:len(CookiePrefix)], CookiePrefix)
+		if pair != "" && isOwn == own {
+			kept = append(kept, pair)
+		}
+	}
+	return strings.Join(kept, "; ")
+}
