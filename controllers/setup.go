@@ -4,7 +4,9 @@ package controllers
 
 import (
 	"errors"
+	"fmt"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/clock"
@@ -12,6 +14,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/latchkey-dev/latchkey/controllers/distribution"
+	"github.com/latchkey-dev/latchkey/controllers/signingkey"
+	"github.com/latchkey-dev/latchkey/controllers/tokenissuer"
+	"github.com/latchkey-dev/latchkey/internal/owned"
 	"github.com/latchkey-dev/latchkey/internal/pki"
 )
 
@@ -25,7 +31,7 @@ type Options struct {
 	Clock clock.PassiveClock
 }
 
-// Setup registers every controller with the manager.
+// Setup registers every controller with the manager, which was made with Cache and Client.
 func Setup(mgr ctrl.Manager, options Options) error {
 	if options.CA == nil {
 		return errors.New("set up the controllers: CA is required")
@@ -36,15 +42,42 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	if options.Clock == nil {
 		options.Clock = clock.RealClock{}
 	}
+	for name, controller := range map[string]interface{ Setup(ctrl.Manager) error }{
+		"signingkey": &signingkey.Reconciler{
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: options.Clock, Events: mgr.GetEventRecorder("latchkey"),
+		},
+		"tokenissuer": &tokenissuer.Reconciler{
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: options.Clock, CA: options.CA, Image: options.IssuerImage,
+		},
+		"distribution": &distribution.Reconciler{
+			Client: mgr.GetClient(), Clock: options.Clock,
+		},
+	} {
+		if err := controller.Setup(mgr); err != nil {
+			return fmt.Errorf("set up the controller of %s: %w", name, err)
+		}
+	}
 	return nil
 }
 
-// Cache says what the manager keeps in memory. Pass it to ctrl.NewManager together with Client.
+// Cache says what the manager keeps in memory: its own three kinds, of the kinds that it writes only what it wrote, and of pods what
+// package distribution leaves of them. Of Secrets it keeps the metadata. Pass it to ctrl.NewManager together with Client.
 func Cache() cache.Options {
-	return cache.Options{ByObject: map[client.Object]cache.ByObject{&corev1.ConfigMap{}: {Label: labels.Everything()}}}
+	written := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{owned.LabelManagedBy: owned.ManagedBy})}
+	return cache.Options{
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.ConfigMap{}:             written,
+			&corev1.Service{}:               written,
+			&corev1.PersistentVolumeClaim{}: written,
+			&appsv1.Deployment{}:            written,
+			&corev1.Pod{}:                   {Transform: distribution.Trim},
+		},
+		DefaultTransform: cache.TransformStripManagedFields(),
+	}
 }
 
-// Client makes reads of Secrets go to the API server, so that no Secret stays in memory. Pass it to ctrl.NewManager together with Cache.
+// Client makes reads of Secrets go to the API server, so that the content of no Secret stays in memory. Pass it to ctrl.NewManager
+// together with Cache.
 func Client() client.Options {
 	return client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}}
 }

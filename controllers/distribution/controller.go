@@ -1,0 +1,150 @@
+package distribution
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+)
+
+// Reconciler compares what each pod says it has read with what its volumes should hold, and pokes those that are behind.
+type Reconciler struct {
+	Client client.Client
+	Clock  clock.PassiveClock
+
+	// poked remembers when a pod was poked; the annotation has the rest. A manager that starts anew knows no times and pokes pods that
+	// are behind once more than needed.
+	mu    sync.Mutex
+	poked map[types.NamespacedName]poke
+}
+
+// Reconcile sees to it that one pod reads what its volumes should hold.
+//
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups="",resources=configmaps;secrets,verbs=get;list;watch
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	pod := &corev1.Pod{}
+	if err := r.Client.Get(ctx, request.NamespacedName, pod); err != nil {
+		r.forget(request.NamespacedName)
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	port, ok := adminPort(pod)
+	if !ok || !running(pod) {
+		r.forget(request.NamespacedName)
+		return reconcile.Result{}, nil
+	}
+	wanted, err := r.wanted(ctx, pod)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	report, heard := ask(ctx, pod.Status.PodIP, port)
+	now := r.Clock.Now()
+	next := decide(now, state{
+		wanted:  digest(wanted),
+		arrived: heard && report.has(wanted),
+		heard:   heard,
+		ready:   ready(pod),
+		last:    r.lastPoke(pod),
+	})
+	return reconcile.Result{RequeueAfter: next.after}, r.apply(ctx, pod, digest(wanted), next, now)
+}
+
+// wanted returns the hash of what each of the pod's Latchkey volumes should hold.
+func (r *Reconciler) wanted(ctx context.Context, pod *corev1.Pod) (map[string]string, error) {
+	contents := map[reference]map[string][]byte{}
+	for _, volume := range volumes(pod) {
+		for _, source := range volume.sources {
+			data, err := r.read(ctx, pod.Namespace, source.reference)
+			if err != nil {
+				return nil, err
+			}
+			contents[source.reference] = data
+		}
+	}
+	return hashes(volumes(pod), contents), nil
+}
+
+// read returns the data of a ConfigMap, from the cache, or of a Secret, from the API server; nil when there is none.
+func (r *Reconciler) read(ctx context.Context, namespace string, ref reference) (map[string][]byte, error) {
+	key := client.ObjectKey{Namespace: namespace, Name: ref.name}
+	if ref.kind == kindSecret {
+		secret := &corev1.Secret{}
+		if err := r.Client.Get(ctx, key, secret); err != nil {
+			return nil, client.IgnoreNotFound(err)
+		}
+		return nonNil(secret.Data), nil
+	}
+	configMap := &corev1.ConfigMap{}
+	if err := r.Client.Get(ctx, key, configMap); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	data := nonNil(configMap.BinaryData)
+	for name, text := range configMap.Data {
+		data[name] = []byte(text)
+	}
+	return data, nil
+}
+
+func nonNil(data map[string][]byte) map[string][]byte {
+	if data == nil {
+		data = map[string][]byte{}
+	}
+	return data
+}
+
+// apply pokes the pod if that was decided. The patch names the pod's uid, so that it never lands on a later pod of the same name.
+func (r *Reconciler) apply(ctx context.Context, pod *corev1.Pod, wanted string, next action, now time.Time) error {
+	if next.poke == 0 {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid":         pod.UID,
+		"annotations": map[string]string{v1alpha1.AnnotationVolumes: fmt.Sprintf("%s %d", wanted, next.poke)},
+	}})
+	if err != nil {
+		return err
+	}
+	target := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}
+	target.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
+	if err := r.Client.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		return client.IgnoreNotFound(fmt.Errorf("poke the pod: %w", err))
+	}
+	pokes.Inc()
+	r.remember(client.ObjectKeyFromObject(pod), poke{wanted: wanted, attempt: next.poke, at: now})
+	return nil
+}
+
+// lastPoke returns the last poke of the pod: from memory, which knows when it was, or else from the annotation.
+func (r *Reconciler) lastPoke(pod *corev1.Pod) poke {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last, ok := r.poked[client.ObjectKeyFromObject(pod)]; ok {
+		return last
+	}
+	return parsePoke(pod.Annotations[v1alpha1.AnnotationVolumes])
+}
+
+func (r *Reconciler) remember(pod types.NamespacedName, last poke) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.poked == nil {
+		r.poked = map[types.NamespacedName]poke{}
+	}
+	r.poked[pod] = last
+}
+
+func (r *Reconciler) forget(pod types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.poked, pod)
+}

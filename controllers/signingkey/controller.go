@@ -1,0 +1,170 @@
+package signingkey
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	applycore "k8s.io/client-go/applyconfigurations/core/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/keyset"
+	"github.com/latchkey-dev/latchkey/internal/owned"
+	"github.com/latchkey-dev/latchkey/internal/rotation"
+	"github.com/latchkey-dev/latchkey/internal/signing"
+)
+
+// Reconciler rotates the keys of each SigningKey.
+type Reconciler struct {
+	Client client.Client
+	// Live reads from the API server, past the cache.
+	Live   client.Reader
+	Clock  clock.PassiveClock
+	Events events.EventRecorder
+}
+
+// Reconcile brings one ring up to what is due now, and its public half out to where verifiers find it.
+//
+// +kubebuilder:rbac:groups=auth.latchkey.dev,resources=signingkeys,verbs=get;list;watch
+// +kubebuilder:rbac:groups=auth.latchkey.dev,resources=signingkeys/status,verbs=update
+// +kubebuilder:rbac:groups=auth.latchkey.dev,resources=signingkeys/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	key := &v1alpha1.SigningKey{}
+	if err := r.Client.Get(ctx, request.NamespacedName, key); err != nil || !key.DeletionTimestamp.IsZero() {
+		forget(request.NamespacedName)
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	now := r.Clock.Now()
+	seen, err := r.observe(ctx, key)
+	if err != nil {
+		return r.report(ctx, key, nil, now, time.Time{}, err)
+	}
+	plan := decide(now, schedule(key.Spec), seen)
+	ring, err := r.apply(ctx, key, seen, plan, now)
+	return r.report(ctx, key, ring, now, plan.NextCheck, err)
+}
+
+// observed is what the cluster holds of one SigningKey, read from the API server: a cache that is a moment behind would have us decide
+// about a ring that is no more.
+type observed struct {
+	secret *corev1.Secret // nil: there is none
+	ring   *signing.Ring  // nil: there is none
+
+	publicSet *corev1.ConfigMap // the published key set; nil: there is none
+	secretSet *corev1.Secret    // the same of symmetric keys; nil: there is none
+	// Why we may not write the one or the other; nil where we may.
+	publicTaken, secretTaken error
+}
+
+// unreadableError says that there is a ring which we cannot read. Nothing is minted over it: tokens may be out that only it can verify.
+type unreadableError struct {
+	secret string
+	err    error
+}
+
+func (e *unreadableError) Error() string {
+	return fmt.Sprintf("Secret %q, %s: %v; restore it, or delete the Secret to begin with new keys", e.secret, signing.RingFile, e.err)
+}
+
+func (r *Reconciler) observe(ctx context.Context, key *v1alpha1.SigningKey) (*observed, error) {
+	seen := &observed{}
+	var err error
+	if seen.secret, err = r.objects().Secret(ctx, key, signingName(key)); err != nil {
+		return nil, err
+	}
+	if seen.secret != nil {
+		if seen.ring, err = signing.ParseRing(seen.secret.Data[signing.RingFile]); err != nil {
+			return nil, &unreadableError{secret: seen.secret.Name, err: err}
+		}
+	}
+	configMap := &corev1.ConfigMap{}
+	configMap.Namespace, configMap.Name = key.Namespace, publishedName(key)
+	found, err := r.objects().ReadLive(ctx, key, configMap)
+	switch {
+	case owned.Refusal(err) == v1alpha1.ReasonNotOwned:
+		seen.publicTaken = err
+	case err != nil:
+		return nil, err
+	case found:
+		seen.publicSet = configMap
+	}
+	seen.secretSet, err = r.objects().Secret(ctx, key, publishedName(key))
+	if owned.Refusal(err) == v1alpha1.ReasonNotOwned {
+		seen.secretTaken, err = err, nil
+	}
+	return seen, err
+}
+
+// apply carries the plan out: the Secret first, by a write that fails if anybody else has written it since, and then the published set. So
+// what is published is always what is stored.
+func (r *Reconciler) apply(ctx context.Context, key *v1alpha1.SigningKey, seen *observed, plan rotation.Plan, now time.Time) (*signing.Ring, error) {
+	retain := key.Spec.Retain.Duration
+	ring, err := seen.ring.Execute(plan, now, signing.Generate)
+	if err != nil {
+		return nil, err
+	}
+	set, err := ring.Public(now, retain)
+	if err != nil {
+		return nil, err
+	}
+	if err := seen.mayPublish(set); err != nil { // before anything is written: what cannot be published must not be stored as published
+		return nil, err
+	}
+	data, err := ring.SecretData(now, retain)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.objects().StoreSecret(ctx, key, seen.secret, signingName(key), corev1.SecretTypeOpaque, data); err != nil {
+		return nil, err
+	}
+	r.announce(key, seen.ring.Rotation(), ring.Rotation())
+	return ring, r.publish(ctx, key, seen, set)
+}
+
+func (seen *observed) mayPublish(set *keyset.Set) error {
+	if set.Symmetric() {
+		return seen.secretTaken
+	}
+	return seen.publicTaken
+}
+
+// publish writes the key set where verifiers find it: a ConfigMap, or a Secret as soon as one key is a shared secret. The other of the two
+// is removed after that, so there is no moment without any.
+func (r *Reconciler) publish(ctx context.Context, key *v1alpha1.SigningKey, seen *observed, set *keyset.Set) error {
+	document, err := set.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	if set.Symmetric() {
+		data := map[string][]byte{signing.KeySetFile: document}
+		if _, err := r.objects().StoreSecret(ctx, key, seen.secretSet, publishedName(key), corev1.SecretTypeOpaque, data); err != nil {
+			return err
+		}
+		if seen.publicSet != nil {
+			return r.objects().Remove(ctx, seen.publicSet)
+		}
+		return nil
+	}
+	rendered := applycore.ConfigMap(publishedName(key), key.Namespace).
+		WithData(map[string]string{signing.KeySetFile: string(document)})
+	if err := r.objects().Apply(ctx, key, &corev1.ConfigMap{}, rendered); err != nil {
+		return err
+	}
+	if seen.secretSet != nil {
+		return r.objects().Remove(ctx, seen.secretSet)
+	}
+	return nil
+}
+
+func (r *Reconciler) objects() owned.Objects { return owned.Objects{Client: r.Client, Live: r.Live} }
+
+func signingName(key *v1alpha1.SigningKey) string   { return key.Name + "-signing" }
+func publishedName(key *v1alpha1.SigningKey) string { return key.Name + "-jwks" }

@@ -1,0 +1,64 @@
+package signingkey
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/keyset"
+	"github.com/latchkey-dev/latchkey/internal/rotation"
+	"github.com/latchkey-dev/latchkey/internal/signing"
+)
+
+const defaultRSABits = 2048
+
+// schedule is a spec in the words of package rotation.
+func schedule(spec v1alpha1.SigningKeySpec) rotation.Schedule {
+	s := rotation.Schedule{
+		Algorithm:   string(spec.Algorithm),
+		RotateEvery: spec.RotateEvery.Duration,
+		PublishLead: spec.PublishLead.Duration,
+		Retain:      spec.Retain.Duration,
+		Revoked:     spec.RevokedKeyIDs,
+	}
+	if strings.HasPrefix(s.Algorithm, "RS") || strings.HasPrefix(s.Algorithm, "PS") {
+		if s.Bits = int(spec.RSABits); s.Bits == 0 {
+			s.Bits = defaultRSABits
+		}
+	}
+	return s
+}
+
+// decide returns what is due. A Pending key that the published set lacks cannot be known to any verifier, whatever its times say: the
+// manager was killed before it published, or somebody removed the set. It gives way to a new key, whose lead begins now.
+func decide(now time.Time, s rotation.Schedule, seen *observed) rotation.Plan {
+	var dropped []rotation.Step
+	ring := slices.DeleteFunc(seen.ring.Rotation(), func(k rotation.Key) bool {
+		unknown := k.Phase == rotation.Pending && !seen.published(k.ID)
+		if unknown {
+			dropped = append(dropped, rotation.Step{Kind: rotation.Remove, Why: rotation.Superseded, ID: k.ID})
+		}
+		return unknown
+	})
+	plan := rotation.Decide(now, s, ring)
+	plan.Steps = append(dropped, plan.Steps...)
+	return plan
+}
+
+// published reports whether verifiers can find a key.
+func (seen *observed) published(id string) bool {
+	var document []byte
+	switch {
+	case seen.secretSet != nil:
+		document = seen.secretSet.Data[signing.KeySetFile]
+	case seen.publicSet != nil:
+		document = []byte(seen.publicSet.Data[signing.KeySetFile])
+	}
+	set, err := keyset.ParseSymmetric(document)
+	if err != nil { // none there, or damaged: nobody can read it
+		return false
+	}
+	_, ok := set.Lookup(id)
+	return ok
+}

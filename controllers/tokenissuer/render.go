@@ -1,0 +1,179 @@
+package tokenissuer
+
+import (
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	applyapps "k8s.io/client-go/applyconfigurations/apps/v1"
+	applycore "k8s.io/client-go/applyconfigurations/core/v1"
+	applymeta "k8s.io/client-go/applyconfigurations/meta/v1"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/issuer/config"
+)
+
+const (
+	servicePort = 8443 // sign-in, refresh, sign-out, revocations; TLS
+	adminPort   = 8081 // health, metrics, what is applied
+	user        = 65532
+)
+
+// objectName is the name of everything that belongs to a TokenIssuer.
+func objectName(issuer *v1alpha1.TokenIssuer) string { return issuer.Name + "-issuer" }
+
+// host is the name that the serving certificate is for.
+func host(issuer *v1alpha1.TokenIssuer) string {
+	return fmt.Sprintf("%s.%s.svc", objectName(issuer), issuer.Namespace)
+}
+
+func renderConfig(issuer *v1alpha1.TokenIssuer) (*applycore.ConfigMapApplyConfiguration, error) {
+	spec := issuer.Spec
+	document, err := (&config.Config{
+		Issuer:             spec.Issuer,
+		Audiences:          spec.AccessToken.Audiences,
+		AccessTokenTTL:     spec.AccessToken.TTL.Duration,
+		IdleLifetime:       spec.RefreshToken.IdleLifetime.Duration,
+		AbsoluteLifetime:   spec.RefreshToken.AbsoluteLifetime.Duration,
+		ReuseWindow:        spec.RefreshToken.ReuseWindow.Duration,
+		MaxSessionsPerUser: int(spec.Sessions.MaxPerUser),
+	}).Marshal()
+	if err != nil {
+		return nil, err
+	}
+	return applycore.ConfigMap(objectName(issuer), issuer.Namespace).
+		WithLabels(labels(issuer)).
+		WithData(map[string]string{config.File: string(document)}), nil
+}
+
+// renderVolume asks for the volume with the session database. It goes when the TokenIssuer goes.
+func renderVolume(issuer *v1alpha1.TokenIssuer) *applycore.PersistentVolumeClaimApplyConfiguration {
+	spec := applycore.PersistentVolumeClaimSpec().
+		WithAccessModes(corev1.ReadWriteOnce).
+		WithResources(applycore.VolumeResourceRequirements().
+			WithRequests(corev1.ResourceList{corev1.ResourceStorage: issuer.Spec.Storage.Size}))
+	if class := issuer.Spec.Storage.StorageClassName; class != nil {
+		spec.WithStorageClassName(*class)
+	}
+	return applycore.PersistentVolumeClaim(objectName(issuer), issuer.Namespace).WithLabels(labels(issuer)).WithSpec(spec)
+}
+
+func renderService(issuer *v1alpha1.TokenIssuer) *applycore.ServiceApplyConfiguration {
+	return applycore.Service(objectName(issuer), issuer.Namespace).
+		WithLabels(labels(issuer)).
+		WithSpec(applycore.ServiceSpec().
+			WithType(corev1.ServiceTypeClusterIP).
+			WithSelector(selector(issuer)).
+			WithPorts(applycore.ServicePort().
+				WithName("https").
+				WithProtocol(corev1.ProtocolTCP).
+				WithPort(servicePort).
+				WithTargetPort(intstr.FromInt32(servicePort))))
+}
+
+// renderDeployment runs one replica, and never two at a time: the session database is a file with one writer.
+func renderDeployment(issuer *v1alpha1.TokenIssuer, image string) *applyapps.DeploymentApplyConfiguration {
+	return applyapps.Deployment(objectName(issuer), issuer.Namespace).
+		WithLabels(labels(issuer)).
+		WithSpec(applyapps.DeploymentSpec().
+			WithReplicas(1).
+			WithStrategy(applyapps.DeploymentStrategy().WithType(appsv1.RecreateDeploymentStrategyType)).
+			WithSelector(applymeta.LabelSelector().WithMatchLabels(selector(issuer))).
+			WithTemplate(applycore.PodTemplateSpec().
+				WithLabels(labels(issuer)).
+				WithLabels(selector(issuer)).
+				// The token service is no app to be protected, not even in a namespace whose pods all are.
+				WithLabels(map[string]string{v1alpha1.LabelInject: v1alpha1.LabelInjectDisabled}).
+				WithSpec(renderPod(issuer, image))))
+}
+
+// mounts are the volumes of the pod and where the token service finds them. Their names begin with "latchkey-": by that the manager
+// knows which volumes to bring up to date when what they show has changed.
+var mounts = []struct{ volume, flag, path string }{
+	{volume: "latchkey-config", flag: "--config", path: "/etc/latchkey/config"},
+	{volume: "latchkey-ring", flag: "--ring", path: "/etc/latchkey/ring"},
+	{volume: "latchkey-users", flag: "--users", path: "/etc/latchkey/users"},
+	{volume: "latchkey-tls", flag: "--tls", path: "/etc/latchkey/tls"},
+	{volume: dataVolume, flag: "--data", path: "/var/lib/latchkey"},
+}
+
+const dataVolume = "latchkey-data"
+
+// renderPod meets the restricted Pod Security Standard and has no service-account token: the token service never calls the API server.
+func renderPod(issuer *v1alpha1.TokenIssuer, image string) *applycore.PodSpecApplyConfiguration {
+	return applycore.PodSpec().
+		WithAutomountServiceAccountToken(false).
+		WithEnableServiceLinks(false).
+		WithSecurityContext(applycore.PodSecurityContext().
+			WithRunAsNonRoot(true).
+			WithRunAsUser(user).
+			WithRunAsGroup(user).
+			WithFSGroup(user).
+			WithSeccompProfile(applycore.SeccompProfile().WithType(corev1.SeccompProfileTypeRuntimeDefault))).
+		WithContainers(renderContainer(image)).
+		WithVolumes(
+			applycore.Volume().WithName("latchkey-config").
+				WithConfigMap(applycore.ConfigMapVolumeSource().WithName(objectName(issuer))),
+			secretVolume("latchkey-ring", issuer.Spec.SigningKeyRef.Name+"-signing"),
+			secretVolume("latchkey-users", issuer.Spec.Login.UsersSecretRef.Name),
+			secretVolume("latchkey-tls", objectName(issuer)+"-tls"),
+			applycore.Volume().WithName(dataVolume).
+				WithPersistentVolumeClaim(applycore.PersistentVolumeClaimVolumeSource().WithClaimName(objectName(issuer))),
+		)
+}
+
+func secretVolume(name, secret string) *applycore.VolumeApplyConfiguration {
+	return applycore.Volume().WithName(name).
+		WithSecret(applycore.SecretVolumeSource().WithSecretName(secret).WithDefaultMode(0o440))
+}
+
+func renderContainer(image string) *applycore.ContainerApplyConfiguration {
+	container := applycore.Container().
+		WithName("issuer").
+		WithImage(image).
+		WithEnv(applycore.EnvVar().WithName("POD_IP").WithValueFrom(applycore.EnvVarSource().
+			WithFieldRef(applycore.ObjectFieldSelector().WithFieldPath("status.podIP")))).
+		WithPorts(
+			applycore.ContainerPort().WithName("https").WithContainerPort(servicePort).WithProtocol(corev1.ProtocolTCP),
+			applycore.ContainerPort().WithName("admin").WithContainerPort(adminPort).WithProtocol(corev1.ProtocolTCP)).
+		WithLivenessProbe(adminProbe("/healthz").WithPeriodSeconds(10).WithFailureThreshold(6)).
+		WithReadinessProbe(adminProbe("/readyz").WithPeriodSeconds(2).WithFailureThreshold(2)).
+		WithResources(applycore.ResourceRequirements().
+			WithRequests(corev1.ResourceList{
+				corev1.ResourceCPU:    resource.MustParse("20m"),
+				corev1.ResourceMemory: resource.MustParse("64Mi"),
+			}).
+			// Each password check takes 20 MB; the token service bounds how many run at once.
+			WithLimits(corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")})).
+		WithSecurityContext(applycore.SecurityContext().
+			WithAllowPrivilegeEscalation(false).
+			WithReadOnlyRootFilesystem(true).
+			WithCapabilities(applycore.Capabilities().WithDrop("ALL")))
+	for _, mount := range mounts {
+		container.WithArgs(mount.flag + "=" + mount.path)
+		container.WithVolumeMounts(applycore.VolumeMount().
+			WithName(mount.volume).WithMountPath(mount.path).WithReadOnly(mount.volume != dataVolume))
+	}
+	return container.WithArgs(
+		fmt.Sprintf("--listen=$(POD_IP):%d", servicePort),
+		fmt.Sprintf("--admin-address=$(POD_IP):%d", adminPort))
+}
+
+func adminProbe(path string) *applycore.ProbeApplyConfiguration {
+	return applycore.Probe().
+		WithTimeoutSeconds(2).
+		WithHTTPGet(applycore.HTTPGetAction().WithPath(path).WithPort(intstr.FromInt32(adminPort)))
+}
+
+func selector(issuer *v1alpha1.TokenIssuer) map[string]string {
+	return map[string]string{v1alpha1.LabelTokenIssuer: issuer.Name}
+}
+
+func labels(issuer *v1alpha1.TokenIssuer) map[string]string {
+	return map[string]string{
+		"app.kubernetes.io/name":     "latchkey-issuer",
+		"app.kubernetes.io/instance": issuer.Name,
+	}
+}

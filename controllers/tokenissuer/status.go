@@ -1,0 +1,101 @@
+package tokenissuer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/owned"
+)
+
+// skewAllowance is how much longer than its lifetime a token may be taken, by verifiers whose clocks differ from ours.
+const skewAllowance = time.Minute
+
+// verdict is a condition in the making.
+type verdict struct{ reason, message string }
+
+func (v verdict) accepted() bool { return v.reason == v1alpha1.ReasonAccepted }
+
+// judge decides whether a token service can be run as its TokenIssuer says.
+func judge(issuer *v1alpha1.TokenIssuer, seen *observed) verdict {
+	spec := issuer.Spec
+	if seen.signingKey == nil {
+		return verdict{v1alpha1.ReasonRefNotFound, fmt.Sprintf("signingKeyRef: SigningKey %q does not exist", spec.SigningKeyRef.Name)}
+	}
+	if retain, least := seen.signingKey.Spec.Retain.Duration, spec.AccessToken.TTL.Duration+skewAllowance; retain < least {
+		return verdict{v1alpha1.ReasonInvalid, fmt.Sprintf(
+			"accessToken.ttl: needs SigningKey %q to have retain of at least %s (ttl plus a minute), not %s: tokens would outlive their keys",
+			seen.signingKey.Name, least, retain)}
+	}
+	if _, err := renderConfig(issuer); err != nil {
+		return verdict{v1alpha1.ReasonInvalid, err.Error()}
+	}
+	if !seen.users {
+		return verdict{v1alpha1.ReasonRefNotFound, fmt.Sprintf("login.usersSecretRef: Secret %q does not exist", spec.Login.UsersSecretRef.Name)}
+	}
+	if seen.signingKey.Status.ActiveKeyID == "" {
+		return verdict{v1alpha1.ReasonRefNotReady, fmt.Sprintf("signingKeyRef: SigningKey %q has no key that signs yet", spec.SigningKeyRef.Name)}
+	}
+	return verdict{v1alpha1.ReasonAccepted, "the token service is set up as asked"}
+}
+
+// readiness says whether the token service answers.
+func readiness(seen *observed, accepted verdict, applied error) verdict {
+	ready := seen.deployment.Status.ReadyReplicas > 0
+	switch {
+	case owned.Refusal(applied) != "":
+		return verdict{owned.Refusal(applied), applied.Error()}
+	case ready && accepted.accepted():
+		return verdict{v1alpha1.ReasonReady, "the token service answers"}
+	case ready:
+		return verdict{v1alpha1.ReasonReady, "the token service answers, as it was set up before: see Accepted"}
+	case accepted.accepted():
+		return verdict{v1alpha1.ReasonProgressing, fmt.Sprintf("waiting for the pod of Deployment %q to become ready", seen.deployment.Name)}
+	default:
+		return verdict{accepted.reason, "not set up yet: see Accepted"}
+	}
+}
+
+// report writes the status, if it has changed, and says when to come back.
+func (r *Reconciler) report(ctx context.Context, issuer *v1alpha1.TokenIssuer, seen *observed, accepted verdict, renewIn time.Duration, applied error) (reconcile.Result, error) {
+	if applied != nil && owned.Refusal(applied) == "" {
+		return again(applied)
+	}
+	before := issuer.Status.DeepCopy()
+	ready := readiness(seen, accepted, applied)
+	set(issuer, v1alpha1.ConditionAccepted, accepted, accepted.accepted(), r.Clock.Now())
+	set(issuer, v1alpha1.ConditionReady, ready, ready.reason == v1alpha1.ReasonReady, r.Clock.Now())
+	issuer.Status.ReadyReplicas = seen.deployment.Status.ReadyReplicas
+	issuer.Status.URL = fmt.Sprintf("https://%s:%d", host(issuer), servicePort)
+	if !equality.Semantic.DeepEqual(before, &issuer.Status) {
+		if err := r.Client.Status().Update(ctx, issuer); err != nil {
+			return again(fmt.Errorf("write the status: %w", err))
+		}
+	}
+	return reconcile.Result{RequeueAfter: max(renewIn, 0)}, applied
+}
+
+func set(issuer *v1alpha1.TokenIssuer, condition string, v verdict, holds bool, now time.Time) {
+	status := metav1.ConditionFalse
+	if holds {
+		status = metav1.ConditionTrue
+	}
+	meta.SetStatusCondition(&issuer.Status.Conditions, metav1.Condition{
+		Type: condition, Status: status, Reason: v.reason, Message: v.message,
+		ObservedGeneration: issuer.Generation, LastTransitionTime: metav1.NewTime(now),
+	})
+}
+
+// again keeps conflicts out of the log: somebody was faster, so we observe and decide again.
+func again(err error) (reconcile.Result, error) {
+	if owned.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: time.Second}, nil
+	}
+	return reconcile.Result{}, err
+}
