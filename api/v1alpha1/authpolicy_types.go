@@ -5,7 +5,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // AuthPolicySpec says which pods it governs, whose tokens they take, and who may do what.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.session) || (has(self.issuers) && self.issuers.exists(i, has(i.keys.tokenIssuerRef) && i.keys.tokenIssuerRef.name == self.session.tokenIssuerRef.name))",message="session must name a TokenIssuer that issuers names as well: otherwise its tokens would be refused",fieldPath=".session"
-// +kubebuilder:validation:XValidation:rule="has(self.issuers) || (has(self.rules) && self.rules.all(r, r.access != 'Authenticated'))",message="name at least one issuer: without one no token can ever be valid",fieldPath=".issuers"
+// +kubebuilder:validation:XValidation:rule="has(self.issuers) || (self.default == 'Deny' && has(self.rules) && self.rules.all(r, r.access != 'Authenticated'))",message="name at least one issuer: without one no token can ever be valid",fieldPath=".issuers"
 type AuthPolicySpec struct {
 	// selector chooses the pods of this namespace that the policy governs. An empty selector chooses all of them. Where several
 	// policies select one pod, the oldest governs it and the others say Conflicted. Pods are governed from their creation: they must

@@ -28,6 +28,7 @@ type SigningKeySpec struct {
 
 	// rotateEvery is how long one key signs, as a duration such as "720h" or "90m", at least 10s. Default: 720h (30 days).
 	// +kubebuilder:default="720h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')",message="must be a duration in hours, minutes and seconds, such as 720h, 1h30m or 90s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s')",message="must be at least 10s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('87600h')",message="must be at most 87600h (10 years)"
 	// +optional
@@ -36,6 +37,7 @@ type SigningKeySpec struct {
 	// publishLead is how long a key is published before it signs, so that every verifier holds it in time; at least 1s and shorter
 	// than rotateEvery. Give it at least as long as the slowest of your verifiers caches a key set. Default: 1h.
 	// +kubebuilder:default="1h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')",message="must be a duration in hours, minutes and seconds, such as 720h, 1h30m or 90s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="must be at least 1s"
 	// +optional
 	PublishLead metav1.Duration `json:"publishLead,omitempty,omitzero"`
@@ -43,6 +45,7 @@ type SigningKeySpec struct {
 	// retain is how long a key still verifies after it stopped signing; at least 1s. It must outlast every token that the key
 	// signed: the longest token lifetime plus a minute of clock skew. Default: 24h.
 	// +kubebuilder:default="24h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')",message="must be a duration in hours, minutes and seconds, such as 720h, 1h30m or 90s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="must be at least 1s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('87600h')",message="must be at most 87600h (10 years)"
 	// +optional

@@ -48,6 +48,7 @@ type TokenIssuerSpec struct {
 type AccessToken struct {
 	// ttl is how long an access token is valid, between 10s and 1h. Default: 5m.
 	// +kubebuilder:default="5m"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')",message="must be a duration in hours, minutes and seconds, such as 720h, 1h30m or 90s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('1h')",message="must be between 10s and 1h: keep it to minutes, the refresh token is what lasts"
 	// +optional
 	TTL metav1.Duration `json:"ttl,omitempty,omitzero"`
@@ -68,12 +69,14 @@ type AccessToken struct {
 type RefreshToken struct {
 	// idleLifetime ends a session that was not refreshed for this long. Default: 168h (7 days).
 	// +kubebuilder:default="168h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')",message="must be a duration in hours, minutes and seconds, such as 720h, 1h30m or 90s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m')",message="must be at least 1m"
 	// +optional
 	IdleLifetime metav1.Duration `json:"idleLifetime,omitempty,omitzero"`
 
 	// absoluteLifetime ends a session this long after sign-in, refreshed or not. Default: 720h (30 days).
 	// +kubebuilder:default="720h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')",message="must be a duration in hours, minutes and seconds, such as 720h, 1h30m or 90s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('8784h')",message="must be at most 8784h (366 days)"
 	// +optional
 	AbsoluteLifetime metav1.Duration `json:"absoluteLifetime,omitempty,omitzero"`
@@ -81,6 +84,7 @@ type RefreshToken struct {
 	// reuseWindow is how long the refresh token before the current one is answered with the same successor, so that parallel refreshes and
 	// lost answers sign nobody out. A token that is older still ends the session. At most 1m. Default: 10s.
 	// +kubebuilder:default="10s"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')",message="must be a duration in hours, minutes and seconds, such as 720h, 1h30m or 90s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('1m')",message="must be between 0s and 1m"
 	// +optional
 	ReuseWindow metav1.Duration `json:"reuseWindow,omitempty"`
@@ -108,6 +112,7 @@ type Login struct {
 type Storage struct {
 	// size of the volume. Default: 1Gi, which holds several million sessions.
 	// +kubebuilder:default="1Gi"
+	// +kubebuilder:validation:XValidation:rule="quantity(self).isGreaterThan(quantity('0'))",message="must be more than nothing"
 	// +optional
 	Size resource.Quantity `json:"size,omitempty,omitzero"`
 

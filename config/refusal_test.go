@@ -1,0 +1,464 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	signingKey = `{apiVersion: auth.latchkey.dev/v1alpha1, kind: SigningKey, metadata: {name: wrong, namespace: default}, `
+	authPolicy = `{apiVersion: auth.latchkey.dev/v1alpha1, kind: AuthPolicy, metadata: {name: wrong, namespace: default}, `
+	tokens     = `{apiVersion: auth.latchkey.dev/v1alpha1, kind: TokenIssuer, metadata: {name: wrong, namespace: default}, `
+
+	// The required part of each spec, to be followed by what is wrong.
+	policy = `selector: {}, ports: [8080], rules: [{access: Anonymous}], `
+	issuer = `signingKeyRef: {name: key}, login: {usersSecretRef: {name: users}}, issuer: "https://auth.example", accessToken: {audiences: [web]}, `
+	// An issuer entry of a policy, without its keys.
+	foreign = `url: "https://idp.example", audiences: [web], `
+
+	longName = "a-name-that-is-longer-than-fifty-two-characters-and-so-on"
+)
+
+// What is wrong is refused when it is applied, and the answer says where and why.
+func TestWrongObjectsAreRefusedWithPathAndReason(t *testing.T) {
+	cases := []struct {
+		name   string
+		object string
+		path   string
+		reason string
+	}{
+		{
+			name:   "SigningKey: an unknown field",
+			object: signingKey + `spec: {rotateEach: 1h}}`,
+			path:   "spec.rotateEach",
+			reason: "unknown field",
+		},
+		{
+			name:   "SigningKey: an unknown algorithm",
+			object: signingKey + `spec: {algorithm: ES256K}}`,
+			path:   "spec.algorithm",
+			reason: `Unsupported value: "ES256K"`,
+		},
+		{
+			name:   "SigningKey: RSA bits for an elliptic curve",
+			object: signingKey + `spec: {algorithm: ES256, rsaBits: 2048}}`,
+			path:   "spec.rsaBits",
+			reason: "rsaBits goes with an RS or PS algorithm only",
+		},
+		{
+			name:   "SigningKey: RSA bits with the default algorithm",
+			object: signingKey + `spec: {rsaBits: 2048}}`,
+			path:   "spec.rsaBits",
+			reason: "rsaBits goes with an RS or PS algorithm only",
+		},
+		{
+			name:   "SigningKey: a short RSA key",
+			object: signingKey + `spec: {algorithm: RS256, rsaBits: 1024}}`,
+			path:   "spec.rsaBits",
+			reason: "Unsupported value: 1024",
+		},
+		{
+			name:   "SigningKey: no duration",
+			object: signingKey + `spec: {rotateEvery: soon}}`,
+			path:   "spec.rotateEvery",
+			reason: "must be a duration in hours, minutes and seconds",
+		},
+		{
+			name:   "SigningKey: a duration in days",
+			object: signingKey + `spec: {rotateEvery: 30d}}`,
+			path:   "spec.rotateEvery",
+			reason: "must be a duration in hours, minutes and seconds",
+		},
+		{
+			name:   "SigningKey: rotation too often",
+			object: signingKey + `spec: {rotateEvery: 9s, publishLead: 1s}}`,
+			path:   "spec.rotateEvery",
+			reason: "must be at least 10s",
+		},
+		{
+			name:   "SigningKey: rotation never",
+			object: signingKey + `spec: {rotateEvery: 87601h}}`,
+			path:   "spec.rotateEvery",
+			reason: "must be at most 87600h",
+		},
+		{
+			name:   "SigningKey: a lead as long as the rotation",
+			object: signingKey + `spec: {rotateEvery: 1h, publishLead: 1h}}`,
+			path:   "spec.publishLead",
+			reason: "publishLead must be shorter than rotateEvery",
+		},
+		{
+			name:   "SigningKey: a rotation shorter than the default lead",
+			object: signingKey + `spec: {rotateEvery: 30m}}`,
+			path:   "spec.publishLead",
+			reason: "publishLead must be shorter than rotateEvery",
+		},
+		{
+			name:   "SigningKey: no lead",
+			object: signingKey + `spec: {publishLead: 0s}}`,
+			path:   "spec.publishLead",
+			reason: "must be at least 1s",
+		},
+		{
+			name:   "SigningKey: no retention",
+			object: signingKey + `spec: {retain: 0s}}`,
+			path:   "spec.retain",
+			reason: "must be at least 1s",
+		},
+		{
+			name:   "SigningKey: endless retention",
+			object: signingKey + `spec: {retain: 87601h}}`,
+			path:   "spec.retain",
+			reason: "must be at most 87600h",
+		},
+		{
+			name:   "SigningKey: an empty key id",
+			object: signingKey + `spec: {revokedKeyIDs: [""]}}`,
+			path:   "spec.revokedKeyIDs[0]",
+			reason: "at least 1 chars long",
+		},
+		{
+			name:   "SigningKey: a key id twice",
+			object: signingKey + `spec: {revokedKeyIDs: [a, a]}}`,
+			path:   "spec.revokedKeyIDs[1]",
+			reason: "Duplicate value",
+		},
+		{
+			name:   "SigningKey: a name too long for what is named after it",
+			object: strings.ReplaceAll(signingKey, "wrong", longName) + `spec: {}}`,
+			path:   "<nil>",
+			reason: "the name must be at most 52 characters",
+		},
+		{
+			name:   "AuthPolicy: no selector",
+			object: authPolicy + `spec: {ports: [8080], rules: [{access: Anonymous}]}}`,
+			path:   "spec.selector",
+			reason: "Required value",
+		},
+		{
+			name:   "AuthPolicy: no ports",
+			object: authPolicy + `spec: {selector: {}, rules: [{access: Anonymous}]}}`,
+			path:   "spec.ports",
+			reason: "Required value",
+		},
+		{
+			name:   "AuthPolicy: an empty list of ports",
+			object: authPolicy + `spec: {selector: {}, ports: [], rules: [{access: Anonymous}]}}`,
+			path:   "spec.ports",
+			reason: "should have at least 1 items",
+		},
+		{
+			name:   "AuthPolicy: a privileged port",
+			object: authPolicy + `spec: {selector: {}, ports: [80], rules: [{access: Anonymous}]}}`,
+			path:   "spec.ports[0]",
+			reason: "greater than or equal to 1024",
+		},
+		{
+			name:   "AuthPolicy: one of the sidecar's ports",
+			object: authPolicy + `spec: {selector: {}, ports: [15020], rules: [{access: Anonymous}]}}`,
+			path:   "spec.ports",
+			reason: "ports 15020 to 15029 are the sidecar's own",
+		},
+		{
+			name:   "AuthPolicy: a port twice",
+			object: authPolicy + `spec: {selector: {}, ports: [8080, 8080], rules: [{access: Anonymous}]}}`,
+			path:   "spec.ports[1]",
+			reason: "Duplicate value",
+		},
+		{
+			name:   "AuthPolicy: nobody whose tokens could be valid",
+			object: authPolicy + `spec: {selector: {}, ports: [8080], rules: [{access: Authenticated}]}}`,
+			path:   "spec.issuers",
+			reason: "name at least one issuer",
+		},
+		{
+			name:   "AuthPolicy: neither issuers nor rules",
+			object: authPolicy + `spec: {selector: {}, ports: [8080]}}`,
+			path:   "spec.issuers",
+			reason: "name at least one issuer",
+		},
+		{
+			name:   "AuthPolicy: an unknown default",
+			object: authPolicy + `spec: {` + policy + `default: Allow}}`,
+			path:   "spec.default",
+			reason: `Unsupported value: "Allow"`,
+		},
+		{
+			name:   "AuthPolicy: Anonymous as the default",
+			object: authPolicy + `spec: {` + policy + `default: Anonymous}}`,
+			path:   "spec.default",
+			reason: `Unsupported value: "Anonymous"`,
+		},
+		{
+			name:   "AuthPolicy: default Authenticated without issuers",
+			object: authPolicy + `spec: {` + policy + `default: Authenticated}}`,
+			path:   "spec.issuers",
+			reason: "name at least one issuer",
+		},
+		{
+			name:   "AuthPolicy: an issuer without keys",
+			object: authPolicy + `spec: {` + policy + `issuers: [{` + foreign + `}]}}`,
+			path:   "spec.issuers[0].keys",
+			reason: "Required value",
+		},
+		{
+			name:   "AuthPolicy: an issuer with no source of keys",
+			object: authPolicy + `spec: {` + policy + `issuers: [{` + foreign + `keys: {}}]}}`,
+			path:   "spec.issuers[0].keys",
+			reason: "set exactly one of tokenIssuerRef, signingKeyRef and inline",
+		},
+		{
+			name:   "AuthPolicy: an issuer with two sources of keys",
+			object: authPolicy + `spec: {` + policy + `issuers: [{` + foreign + `keys: {inline: "{}", signingKeyRef: {name: key}}}]}}`,
+			path:   "spec.issuers[0].keys",
+			reason: "set exactly one of tokenIssuerRef, signingKeyRef and inline",
+		},
+		{
+			name:   "AuthPolicy: a url beside a TokenIssuer",
+			object: authPolicy + `spec: {` + policy + `issuers: [{` + foreign + `keys: {tokenIssuerRef: {name: issuer}}}]}}`,
+			path:   "spec.issuers[0].url",
+			reason: "set url, unless keys.tokenIssuerRef is set",
+		},
+		{
+			name:   "AuthPolicy: no url",
+			object: authPolicy + `spec: {` + policy + `issuers: [{audiences: [web], keys: {signingKeyRef: {name: key}}}]}}`,
+			path:   "spec.issuers[0].url",
+			reason: "set url, unless keys.tokenIssuerRef is set",
+		},
+		{
+			name:   "AuthPolicy: no audiences",
+			object: authPolicy + `spec: {` + policy + `issuers: [{url: "https://idp.example", keys: {signingKeyRef: {name: key}}}]}}`,
+			path:   "spec.issuers[0].audiences",
+			reason: "Required value",
+		},
+		{
+			name:   "AuthPolicy: algorithm none",
+			object: authPolicy + `spec: {` + policy + `issuers: [{` + foreign + `algorithms: [none], keys: {signingKeyRef: {name: key}}}]}}`,
+			path:   "spec.issuers[0].algorithms[0]",
+			reason: `Unsupported value: "none"`,
+		},
+		{
+			name:   "AuthPolicy: more skew than a minute",
+			object: authPolicy + `spec: {` + policy + `issuers: [{` + foreign + `clockSkew: 61s, keys: {signingKeyRef: {name: key}}}]}}`,
+			path:   "spec.issuers[0].clockSkew",
+			reason: "must be between 0s and 1m",
+		},
+		{
+			name:   "AuthPolicy: negative skew",
+			object: authPolicy + `spec: {` + policy + `issuers: [{` + foreign + `clockSkew: -1s, keys: {signingKeyRef: {name: key}}}]}}`,
+			path:   "spec.issuers[0].clockSkew",
+			reason: "must be between 0s and 1m",
+		},
+		{
+			name:   "AuthPolicy: a path that is both",
+			object: authPolicy + `spec: {selector: {}, ports: [8080], rules: [{access: Deny, paths: [{exact: /a, prefix: /b}]}]}}`,
+			path:   "spec.rules[0].paths[0]",
+			reason: "set exactly one of exact and prefix",
+		},
+		{
+			name:   "AuthPolicy: a path that is neither",
+			object: authPolicy + `spec: {selector: {}, ports: [8080], rules: [{access: Deny, paths: [{}]}]}}`,
+			path:   "spec.rules[0].paths[0]",
+			reason: "set exactly one of exact and prefix",
+		},
+		{
+			name:   "AuthPolicy: a path that is not rooted",
+			object: authPolicy + `spec: {selector: {}, ports: [8080], rules: [{access: Deny, paths: [{exact: admin}]}]}}`,
+			path:   "spec.rules[0].paths[0].exact",
+			reason: "should match",
+		},
+		{
+			name:   "AuthPolicy: a method in small letters",
+			object: authPolicy + `spec: {selector: {}, ports: [8080], rules: [{access: Deny, methods: [get]}]}}`,
+			path:   "spec.rules[0].methods[0]",
+			reason: "should match",
+		},
+		{
+			name:   "AuthPolicy: an unknown access",
+			object: authPolicy + `spec: {selector: {}, ports: [8080], rules: [{access: Allow}]}}`,
+			path:   "spec.rules[0].access",
+			reason: `Unsupported value: "Allow"`,
+		},
+		{
+			name:   "AuthPolicy: claims asked of nobody",
+			object: authPolicy + `spec: {selector: {}, ports: [8080], rules: [{access: Anonymous, claims: [{claim: roles, anyOf: [admin]}]}]}}`,
+			path:   "spec.rules[0].claims",
+			reason: "claims goes with access: Authenticated only",
+		},
+		{
+			name:   "AuthPolicy: a claim without values",
+			object: authPolicy + `spec: {selector: {}, ports: [8080], rules: [{claims: [{claim: roles}]}]}}`,
+			path:   "spec.rules[0].claims[0].anyOf",
+			reason: "Required value",
+		},
+		{
+			name:   "AuthPolicy: a header with a space",
+			object: authPolicy + `spec: {` + policy + `forward: {headers: [{name: "X Auth", claim: sub}]}}}`,
+			path:   "spec.forward.headers[0].name",
+			reason: "should match",
+		},
+		{
+			name:   "AuthPolicy: a header twice",
+			object: authPolicy + `spec: {` + policy + `forward: {headers: [{name: X-Auth, claim: sub}, {name: X-Auth, claim: email}]}}}`,
+			path:   "spec.forward.headers[1]",
+			reason: "Duplicate value",
+		},
+		{
+			name:   "AuthPolicy: an unknown way with the token",
+			object: authPolicy + `spec: {` + policy + `forward: {token: Hide}}}`,
+			path:   "spec.forward.token",
+			reason: `Unsupported value: "Hide"`,
+		},
+		{
+			name:   "AuthPolicy: a session of an issuer whose tokens are not taken",
+			object: authPolicy + `spec: {` + policy + `issuers: [{` + foreign + `keys: {signingKeyRef: {name: key}}}], session: {tokenIssuerRef: {name: issuer}}, forward: {headers: [{name: X-A, claim: sub}]}}}`,
+			path:   "spec.session",
+			reason: "session must name a TokenIssuer that issuers names as well",
+		},
+		{
+			name:   "AuthPolicy: a session without issuers",
+			object: authPolicy + `spec: {` + policy + `session: {tokenIssuerRef: {name: issuer}}}}`,
+			path:   "spec.session",
+			reason: "session must name a TokenIssuer that issuers names as well",
+		},
+		{
+			name:   "AuthPolicy: a session at the root",
+			object: authPolicy + `spec: {` + policy + `session: {tokenIssuerRef: {name: issuer}, pathPrefix: /}}}`,
+			path:   "spec.session.pathPrefix",
+			reason: "should match",
+		},
+		{
+			name:   "AuthPolicy: a name too long for what is named after it",
+			object: strings.ReplaceAll(authPolicy, "wrong", longName) + `spec: {` + policy + `}}`,
+			path:   "<nil>",
+			reason: "the name must be at most 52 characters",
+		},
+		{
+			name:   "TokenIssuer: no issuer",
+			object: tokens + `spec: {signingKeyRef: {name: key}, login: {usersSecretRef: {name: users}}, accessToken: {audiences: [web]}}}`,
+			path:   "spec.issuer",
+			reason: "Required value",
+		},
+		{
+			name:   "TokenIssuer: an issuer that is no URL",
+			object: tokens + `spec: {signingKeyRef: {name: key}, login: {usersSecretRef: {name: users}}, issuer: auth.example, accessToken: {audiences: [web]}}}`,
+			path:   "spec.issuer",
+			reason: "should match",
+		},
+		{
+			name:   "TokenIssuer: an issuer with a trailing slash",
+			object: tokens + `spec: {signingKeyRef: {name: key}, login: {usersSecretRef: {name: users}}, issuer: "https://auth.example/", accessToken: {audiences: [web]}}}`,
+			path:   "spec.issuer",
+			reason: "should match",
+		},
+		{
+			name:   "TokenIssuer: an issuer with a query",
+			object: tokens + `spec: {signingKeyRef: {name: key}, login: {usersSecretRef: {name: users}}, issuer: "https://auth.example?a=b", accessToken: {audiences: [web]}}}`,
+			path:   "spec.issuer",
+			reason: "should match",
+		},
+		{
+			name:   "TokenIssuer: no signing key",
+			object: tokens + `spec: {login: {usersSecretRef: {name: users}}, issuer: "https://auth.example", accessToken: {audiences: [web]}}}`,
+			path:   "spec.signingKeyRef",
+			reason: "Required value",
+		},
+		{
+			name:   "TokenIssuer: nobody to sign in",
+			object: tokens + `spec: {signingKeyRef: {name: key}, issuer: "https://auth.example", accessToken: {audiences: [web]}}}`,
+			path:   "spec.login",
+			reason: "Required value",
+		},
+		{
+			name:   "TokenIssuer: no audiences",
+			object: tokens + `spec: {signingKeyRef: {name: key}, login: {usersSecretRef: {name: users}}, issuer: "https://auth.example", accessToken: {}}}`,
+			path:   "spec.accessToken",
+			reason: "Required value",
+		},
+		{
+			name:   "TokenIssuer: access tokens for a day",
+			object: tokens + `spec: {signingKeyRef: {name: key}, login: {usersSecretRef: {name: users}}, issuer: "https://auth.example", accessToken: {audiences: [web], ttl: 24h}}}`,
+			path:   "spec.accessToken.ttl",
+			reason: "must be between 10s and 1h",
+		},
+		{
+			name:   "TokenIssuer: access tokens for a moment",
+			object: tokens + `spec: {signingKeyRef: {name: key}, login: {usersSecretRef: {name: users}}, issuer: "https://auth.example", accessToken: {audiences: [web], ttl: 9s}}}`,
+			path:   "spec.accessToken.ttl",
+			reason: "must be between 10s and 1h",
+		},
+		{
+			name:   "TokenIssuer: access tokens that outlive the session",
+			object: tokens + `spec: {signingKeyRef: {name: key}, login: {usersSecretRef: {name: users}}, issuer: "https://auth.example", accessToken: {audiences: [web], ttl: 10m}, refreshToken: {idleLifetime: 10m}}}`,
+			path:   "spec.accessToken.ttl",
+			reason: "accessToken.ttl must be shorter than refreshToken.idleLifetime",
+		},
+		{
+			name:   "TokenIssuer: idle longer than at all",
+			object: tokens + `spec: {` + issuer + `refreshToken: {idleLifetime: 721h}}}`,
+			path:   "spec.refreshToken.idleLifetime",
+			reason: "idleLifetime must not be longer than absoluteLifetime",
+		},
+		{
+			name:   "TokenIssuer: sessions without end",
+			object: tokens + `spec: {` + issuer + `refreshToken: {absoluteLifetime: 8785h}}}`,
+			path:   "spec.refreshToken.absoluteLifetime",
+			reason: "must be at most 8784h",
+		},
+		{
+			name:   "TokenIssuer: a long reuse window",
+			object: tokens + `spec: {` + issuer + `refreshToken: {reuseWindow: 2m}}}`,
+			path:   "spec.refreshToken.reuseWindow",
+			reason: "must be between 0s and 1m",
+		},
+		{
+			name:   "TokenIssuer: no sessions at all",
+			object: tokens + `spec: {` + issuer + `sessions: {maxPerUser: 0}}}`,
+			path:   "spec.sessions.maxPerUser",
+			reason: "greater than or equal to 1",
+		},
+		{
+			name:   "TokenIssuer: sessions without number",
+			object: tokens + `spec: {` + issuer + `sessions: {maxPerUser: 101}}}`,
+			path:   "spec.sessions.maxPerUser",
+			reason: "less than or equal to 100",
+		},
+		{
+			name:   "TokenIssuer: no size",
+			object: tokens + `spec: {` + issuer + `storage: {size: big}}}`,
+			path:   "spec.storage.size",
+			reason: "should match",
+		},
+		{
+			name:   "TokenIssuer: a negative size",
+			object: tokens + `spec: {` + issuer + `storage: {size: -1Gi}}}`,
+			path:   "spec.storage.size",
+			reason: "must be more than nothing",
+		},
+		{
+			name:   "TokenIssuer: a name too long for what is named after it",
+			object: strings.ReplaceAll(tokens, "wrong", longName) + `spec: {` + issuer + `}}`,
+			path:   "<nil>",
+			reason: "the name must be at most 52 characters",
+		},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			var object unstructured.Unstructured
+			if err := yaml.Unmarshal([]byte(c.object), &object.Object); err != nil {
+				t.Fatal(err)
+			}
+			err := api.Create(t.Context(), &object, client.DryRunAll, client.FieldValidation("Strict"))
+			if err == nil {
+				t.Fatal("got no error, want a refusal")
+			}
+			if !strings.Contains(err.Error(), c.path) || !strings.Contains(err.Error(), c.reason) {
+				t.Errorf("got %v, want path %q and reason %q", err, c.path, c.reason)
+			}
+		})
+	}
+}
