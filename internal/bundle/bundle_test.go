@@ -2,8 +2,10 @@ package bundle_test
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,8 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 )
+
+var update = flag.Bool("update", false, "write the golden files anew")
 
 // ca is a self-signed P-256 certificate. Nobody has its key.
 const ca = `-----BEGIN CERTIFICATE-----
@@ -83,6 +87,24 @@ func TestBundleComesBackAsItWasWritten(t *testing.T) {
 	}
 	if !strings.Contains(string(data), "/b&c") {
 		t.Error("got & escaped, want a ConfigMap that people can read")
+	}
+}
+
+// TestTheFormIsStable guards version 1: managers and sidecars of different builds meet during every upgrade.
+func TestTheFormIsStable(t *testing.T) {
+	const golden = "testdata/full.json"
+	got := marshal(t, full())
+	if *update {
+		if err := os.WriteFile(golden, got, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(got), string(want)); diff != "" {
+		t.Errorf("got bundle (-), want that of %s (+):\n%s", golden, diff)
 	}
 }
 

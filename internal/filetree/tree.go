@@ -55,23 +55,18 @@ func readVersion(dir string) (Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read directory: %w", err)
 	}
-	defer mount.Close()
+	defer release(mount)
 
 	version, err := mount.Readlink(dataLink)
-	if errors.Is(err, fs.ErrNotExist) {
-		tree, err := readFiles(mount)
-		if err != nil {
-			return nil, fmt.Errorf("read directory %s: %w", dir, err)
+	var tree Tree
+	switch {
+	case err == nil:
+		tree, err = readDirectory(mount, version)
+		if now, linkErr := mount.Readlink(dataLink); linkErr != nil || now != version {
+			return nil, errSwapped
 		}
-		return tree, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read directory %s: %w", dir, err)
-	}
-
-	tree, err := readDirectory(mount, version)
-	if now, linkErr := mount.Readlink(dataLink); linkErr != nil || now != version {
-		return nil, errSwapped
+	case errors.Is(err, fs.ErrNotExist): // a plain directory
+		tree, err = readFiles(mount)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read directory %s: %w", dir, err)
@@ -84,7 +79,7 @@ func readDirectory(mount *os.Root, name string) (Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer release(root)
 	return readFiles(root)
 }
 
@@ -93,7 +88,7 @@ func readFiles(root *os.Root) (Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer directory.Close()
+	defer release(directory)
 	entries, err := directory.ReadDir(-1)
 	if err != nil {
 		return nil, err
@@ -125,7 +120,7 @@ func readFile(root *os.Root, name string, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer release(file)
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err
@@ -142,6 +137,9 @@ func readFile(root *os.Root, name string, limit int) ([]byte, error) {
 	}
 	return content, nil
 }
+
+// release closes what was only read, where an error of Close has nothing to say.
+func release(c io.Closer) { _ = c.Close() }
 
 // Hash names a version: the SHA-256, in hexadecimal, of the sorted names and the contents, each preceded by its length in 8 bytes. The
 // data of a ConfigMap or Secret has the same hash as the volume that shows all of its keys.

@@ -68,7 +68,7 @@ func TestReadRefuses(t *testing.T) {
 		make func(dir string) error
 		want string // a part of the error, beside the directory
 	}{
-		{"a directory that is not there", func(dir string) error { return os.Remove(dir) }, "no such file or directory"},
+		{"a directory that is not there", os.Remove, "no such file or directory"},
 		{"a directory in the directory", func(dir string) error { return os.Mkdir(filepath.Join(dir, "sub"), 0o755) }, "sub: not a regular file"},
 		{"a named pipe, without waiting for a writer", func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644) },
 			"pipe: not a regular file"},

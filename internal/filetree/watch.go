@@ -26,7 +26,7 @@ func Watch(ctx context.Context, dir string, changed func(Tree, error)) {
 	var faults <-chan error
 	watcher, err := fsnotify.NewWatcher()
 	if err == nil {
-		defer watcher.Close()
+		defer release(watcher)
 		events, faults = watcher.Events, watcher.Errors
 	}
 
@@ -39,7 +39,7 @@ func Watch(ctx context.Context, dir string, changed func(Tree, error)) {
 		case <-ctx.Done():
 			return
 		case <-events:
-		case <-faults: // Such as an overflow of the queue: something has changed, only what is unknown.
+		case <-faults: //nolint:errcheck // An error, such as an overflow of the queue, is a sign of change like any other.
 		case <-look.C:
 			settling = false
 

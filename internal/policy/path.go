@@ -10,27 +10,27 @@ import (
 type PathFault string
 
 const (
-	// PathNotAbsolute: it does not start with "/".
+	// PathNotAbsolute says that it does not start with "/".
 	PathNotAbsolute PathFault = "not_absolute"
-	// PathRawCharacter: a character that may stand in a URI only percent-encoded (RFC 3986 section 3.3), "?" and "#" among them.
+	// PathRawCharacter is one that may stand in a URI only percent-encoded (RFC 3986 section 3.3), "?" and "#" among them.
 	PathRawCharacter PathFault = "raw_character"
-	// PathBadEscape: "%" without two hexadecimal digits.
+	// PathBadEscape is "%" without two hexadecimal digits.
 	PathBadEscape PathFault = "bad_escape"
-	// PathEncodedSlash: "%2F". Some readers take it for a separator, others for part of a name.
+	// PathEncodedSlash is "%2F". Some readers take it for a separator, others for part of a name.
 	PathEncodedSlash PathFault = "encoded_slash"
-	// PathBackslash: "\", encoded or not. Some readers take it for "/".
+	// PathBackslash is "\", encoded or not. Some readers take it for "/".
 	PathBackslash PathFault = "backslash"
-	// PathControl: NUL or another control character. Some readers stop there, some drop it.
+	// PathControl is NUL or another control character. Some readers stop there, some drop it.
 	PathControl PathFault = "control_character"
-	// PathParameter: ";", encoded or not. Some readers drop it and what follows in the segment.
+	// PathParameter is ";", encoded or not. Some readers drop it and what follows in the segment.
 	PathParameter PathFault = "path_parameter"
-	// PathDotSegment: "." or ".." as a segment, after decoding. Some readers resolve it, others do not.
+	// PathDotSegment is "." or ".." as a segment, after decoding. Some readers resolve it, others do not.
 	PathDotSegment PathFault = "dot_segment"
-	// PathEmptySegment: "//". Some readers take it for "/".
+	// PathEmptySegment is "//". Some readers take it for "/".
 	PathEmptySegment PathFault = "empty_segment"
-	// PathNotUTF8: the bytes are not UTF-8, overlong forms included.
+	// PathNotUTF8 is a sequence of bytes that is not UTF-8, overlong forms included.
 	PathNotUTF8 PathFault = "not_utf8"
-	// PathDoubleEncoding: what was decoded could be decoded again.
+	// PathDoubleEncoding says that what was decoded could be decoded again.
 	PathDoubleEncoding PathFault = "double_encoding"
 )
 

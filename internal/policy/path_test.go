@@ -118,13 +118,13 @@ func FuzzNormalize(f *testing.F) {
 			return
 		}
 
-		if want, err := url.PathUnescape(escaped); err != nil || got != want {
-			t.Errorf("got %q, want %q as net/url decodes it (error %v)", got, want, err)
+		if want, wantErr := url.PathUnescape(escaped); wantErr != nil || got != want {
+			t.Errorf("got %q, want %q as net/url decodes it (error %v)", got, want, wantErr)
 		}
 		if want := path.Clean(got); got != want && got != want+"/" {
 			t.Errorf("got %q, want it as path.Clean leaves it: %q", got, want)
 		}
-		if again, err := url.PathUnescape(got); err == nil && again != got {
+		if again, againErr := url.PathUnescape(got); againErr == nil && again != got {
 			t.Errorf("got %q, which decodes again to %q", got, again)
 		}
 		if !strings.HasPrefix(got, "/") || strings.ContainsAny(got, "\x00\r\n\\;") || !utf8.ValidString(got) {

@@ -39,20 +39,20 @@ const NoRule = -1
 type Reason string
 
 const (
-	// ReasonAnonymous: the rule lets everybody pass.
+	// ReasonAnonymous means that the rule lets everybody pass.
 	ReasonAnonymous Reason = "anonymous"
-	// ReasonAuthenticated: the token is valid and has the claims that the rule requires.
+	// ReasonAuthenticated means that the token is valid and has the claims that the rule requires.
 	ReasonAuthenticated Reason = "authenticated"
-	// ReasonTokenRequired: the rule requires a valid token and there is none. A token may help: 401.
+	// ReasonTokenRequired means that the rule requires a valid token and there is none. A token may help: 401.
 	ReasonTokenRequired Reason = "token_required"
-	// ReasonClaimsNotMet: the token is valid, but has not the claims that the rule requires. Another token may help: 403.
+	// ReasonClaimsNotMet means that the token is valid, but has not the claims that the rule requires. Another token may help: 403.
 	ReasonClaimsNotMet Reason = "claims_not_met"
-	// ReasonDenied: the rule lets nobody pass: 403.
+	// ReasonDenied means that the rule lets nobody pass: 403.
 	ReasonDenied Reason = "denied"
-	// ReasonNoRule: no rule matches, and the default is to deny: 403.
+	// ReasonNoRule means that no rule matches, and the default is to deny: 403.
 	ReasonNoRule Reason = "no_rule"
-	// ReasonMethodRefused: the method is not written in capital letters, so that what the app would take it for is anyone's guess:
-	// frameworks differ on whether "delete" is DELETE. 400.
+	// ReasonMethodRefused means that the method is not written in capital letters, so that what the app would take it for is anyone's
+	// guess: frameworks differ on whether "delete" is DELETE. 400.
 	ReasonMethodRefused Reason = "method_refused"
 )
 
