@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/latchkey-dev/latchkey/controllers/authpolicy"
 	"github.com/latchkey-dev/latchkey/controllers/distribution"
 	"github.com/latchkey-dev/latchkey/controllers/signingkey"
 	"github.com/latchkey-dev/latchkey/controllers/tokenissuer"
@@ -42,19 +43,14 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	if options.Clock == nil {
 		options.Clock = clock.RealClock{}
 	}
-	for name, controller := range map[string]interface{ Setup(ctrl.Manager) error }{
-		"signingkey": &signingkey.Reconciler{
-			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: options.Clock, Events: mgr.GetEventRecorder("latchkey"),
-		},
-		"tokenissuer": &tokenissuer.Reconciler{
-			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: options.Clock, CA: options.CA, Image: options.IssuerImage,
-		},
-		"distribution": &distribution.Reconciler{
-			Client: mgr.GetClient(), Clock: options.Clock,
-		},
-	} {
+	cached, live := mgr.GetClient(), mgr.GetAPIReader()
+	signingKeys := &signingkey.Reconciler{Client: cached, Live: live, Clock: options.Clock, Events: mgr.GetEventRecorder("latchkey")}
+	tokenIssuers := &tokenissuer.Reconciler{Client: cached, Live: live, Clock: options.Clock, CA: options.CA, Image: options.IssuerImage}
+	policies := &authpolicy.Reconciler{Client: cached, Live: live, Clock: options.Clock, CA: options.CA}
+	pods := &distribution.Reconciler{Client: cached, Clock: options.Clock}
+	for _, controller := range []interface{ Setup(ctrl.Manager) error }{signingKeys, tokenIssuers, policies, pods} {
 		if err := controller.Setup(mgr); err != nil {
-			return fmt.Errorf("set up the controller of %s: %w", name, err)
+			return fmt.Errorf("set up the controllers: %w", err)
 		}
 	}
 	return nil

@@ -1,0 +1,153 @@
+package authpolicy
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	applycore "k8s.io/client-go/applyconfigurations/core/v1"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/owned"
+	"github.com/latchkey-dev/latchkey/internal/pki"
+)
+
+// Reconciler renders the bundle of each AuthPolicy.
+type Reconciler struct {
+	Client client.Client
+	// Live reads from the API server, past the cache.
+	Live  client.Reader
+	Clock clock.PassiveClock
+	// CA is the authority that token services have their certificates from.
+	CA *pki.CA
+}
+
+// Reconcile renders one bundle. Where the policy cannot be rendered, the last good bundle stays in force; no other policy notices.
+//
+// +kubebuilder:rbac:groups=auth.latchkey.dev,resources=authpolicies;signingkeys;tokenissuers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=auth.latchkey.dev,resources=authpolicies/status,verbs=update
+// +kubebuilder:rbac:groups=auth.latchkey.dev,resources=authpolicies/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=services;pods,verbs=get;list;watch
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	policy := &v1alpha1.AuthPolicy{}
+	if err := r.Client.Get(ctx, request.NamespacedName, policy); err != nil || !policy.DeletionTimestamp.IsZero() {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	seen, err := r.observe(ctx, policy)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	rendered, problems := render(policy.Spec, seen.sources)
+	if len(problems) == 0 {
+		err = r.apply(ctx, policy, seen, rendered)
+	}
+	return r.report(ctx, policy, seen, problems, err)
+}
+
+// observed is everything that the bundle and the status of a policy depend on.
+type observed struct {
+	sources  []source // one for each of the policy's issuers
+	siblings []v1alpha1.AuthPolicy
+	pods     []corev1.Pod // of the namespace, those with a sidecar
+	written  written
+}
+
+// written is what there is of the policy's bundle; empty: nothing yet.
+type written struct {
+	configMap *corev1.ConfigMap
+	secret    *corev1.Secret
+}
+
+// document is the bundle that is in force. Where both objects exist, the manager was killed between writing one and removing the other;
+// pods read the Secret then, because its projection comes last.
+func (w written) document() []byte {
+	switch {
+	case w.secret != nil:
+		return w.secret.Data[bundle.FileName]
+	case w.configMap != nil:
+		return []byte(w.configMap.Data[bundle.FileName])
+	}
+	return nil
+}
+
+func (r *Reconciler) observe(ctx context.Context, policy *v1alpha1.AuthPolicy) (*observed, error) {
+	seen := &observed{}
+	for _, issuer := range policy.Spec.Issuers {
+		source, err := r.resolve(ctx, policy.Namespace, issuer.Keys)
+		if err != nil {
+			return nil, err
+		}
+		seen.sources = append(seen.sources, source)
+	}
+	var policies v1alpha1.AuthPolicyList
+	if err := r.Client.List(ctx, &policies, client.InNamespace(policy.Namespace)); err != nil {
+		return nil, fmt.Errorf("list the policies of the namespace: %w", err)
+	}
+	seen.siblings = policies.Items
+	var pods corev1.PodList
+	if err := r.Client.List(ctx, &pods, client.InNamespace(policy.Namespace), client.HasLabels{v1alpha1.LabelPolicy}); err != nil {
+		return nil, fmt.Errorf("list the pods of the namespace: %w", err)
+	}
+	seen.pods = pods.Items
+	var err error
+	seen.written, err = r.observeWritten(ctx, policy)
+	return seen, err
+}
+
+func (r *Reconciler) observeWritten(ctx context.Context, policy *v1alpha1.AuthPolicy) (written, error) {
+	var w written
+	configMap := &corev1.ConfigMap{}
+	configMap.Namespace, configMap.Name = policy.Namespace, bundleName(policy)
+	found, err := r.objects().Read(ctx, policy, configMap)
+	if found && err == nil {
+		w.configMap = configMap
+	}
+	if err != nil && owned.Refusal(err) == "" {
+		return w, err
+	}
+	// One that is somebody else's counts as none. It is refused when we come to write it.
+	w.secret, err = r.objects().Secret(ctx, policy, bundleName(policy))
+	if owned.Refusal(err) != "" {
+		err = nil
+	}
+	return w, err
+}
+
+// apply writes the bundle where its pods mount it: a ConfigMap, or a Secret if it holds shared secrets. The other of the two is removed after
+// that, so there is no moment without any.
+func (r *Reconciler) apply(ctx context.Context, policy *v1alpha1.AuthPolicy, seen *observed, b *rendering) error {
+	if b.secret {
+		secret, err := r.objects().Secret(ctx, policy, bundleName(policy))
+		if err != nil {
+			return err
+		}
+		data := map[string][]byte{bundle.FileName: b.document}
+		seen.written.secret, err = r.objects().StoreSecret(ctx, policy, secret, bundleName(policy), corev1.SecretTypeOpaque, data)
+		if err != nil || seen.written.configMap == nil {
+			return err
+		}
+		return r.objects().Remove(ctx, seen.written.configMap)
+	}
+	applied := &corev1.ConfigMap{}
+	rendered := applycore.ConfigMap(bundleName(policy), policy.Namespace).
+		WithData(map[string]string{bundle.FileName: string(b.document)})
+	if err := r.objects().Apply(ctx, policy, applied, rendered); err != nil {
+		return err
+	}
+	stale := seen.written.secret
+	seen.written = written{configMap: applied}
+	if stale != nil {
+		return r.objects().Remove(ctx, stale)
+	}
+	return nil
+}
+
+func (r *Reconciler) objects() owned.Objects { return owned.Objects{Client: r.Client, Live: r.Live} }
+
+func bundleName(policy *v1alpha1.AuthPolicy) string { return policy.Name + "-bundle" }

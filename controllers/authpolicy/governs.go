@@ -1,0 +1,71 @@
+package authpolicy
+
+import (
+	"cmp"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+)
+
+// governed counts the pods that have the policy's sidecar.
+func governed(policy *v1alpha1.AuthPolicy, pods []corev1.Pod) int32 {
+	var count int32
+	for i := range pods {
+		if alive(&pods[i]) && pods[i].Labels[v1alpha1.LabelPolicy] == policy.Name {
+			count++
+		}
+	}
+	return count
+}
+
+func alive(pod *corev1.Pod) bool {
+	return pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
+}
+
+// overshadowing returns the oldest of the policies that take pods from this one: that have the same selector, or select a pod that
+// this one selects too; nil when there is none.
+func overshadowing(policy *v1alpha1.AuthPolicy, siblings []v1alpha1.AuthPolicy, pods []corev1.Pod) *v1alpha1.AuthPolicy {
+	var oldest *v1alpha1.AuthPolicy
+	for i := range siblings {
+		other := &siblings[i]
+		if !older(other, policy) || !other.DeletionTimestamp.IsZero() || !overlap(other, policy, pods) {
+			continue
+		}
+		if oldest == nil || older(other, oldest) {
+			oldest = other
+		}
+	}
+	return oldest
+}
+
+// older orders policies by age, and those of one age by name. The webhook orders them alike.
+func older(a, b *v1alpha1.AuthPolicy) bool {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name)) < 0
+}
+
+func overlap(a, b *v1alpha1.AuthPolicy, pods []corev1.Pod) bool {
+	if equality.Semantic.DeepEqual(a.Spec.Selector, b.Spec.Selector) {
+		return true
+	}
+	selectsA, selectsB := selector(a), selector(b)
+	for i := range pods {
+		set := labels.Set(pods[i].Labels)
+		if alive(&pods[i]) && selectsA.Matches(set) && selectsB.Matches(set) {
+			return true
+		}
+	}
+	return false
+}
+
+// selector is a policy's selector. One that cannot be understood selects nothing; its own policy says that it is invalid.
+func selector(policy *v1alpha1.AuthPolicy) labels.Selector {
+	parsed, err := metav1.LabelSelectorAsSelector(&policy.Spec.Selector)
+	if err != nil {
+		return labels.Nothing()
+	}
+	return parsed
+}

@@ -1,0 +1,124 @@
+package authpolicy
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/verify"
+)
+
+// accessTokenType is what our own token services put into typ (RFC 9068).
+const accessTokenType = "at+jwt"
+
+// problem is why a policy cannot be rendered: a condition reason, and a message that begins with the path of the field.
+type problem struct{ reason, message string }
+
+func (p *problem) Error() string { return p.message }
+
+// rendering is a bundle, ready to be written.
+type rendering struct {
+	document []byte
+	secret   bool // it holds shared secrets
+}
+
+// render makes the bundle of a policy from what its issuers refer to, or says all that is in the way. It compiles every part with the very
+// functions that the sidecar uses, so that what is written will be taken.
+func render(spec v1alpha1.AuthPolicySpec, sources []source) (*rendering, []problem) {
+	var problems []problem
+	invalid := func(err error) {
+		problems = append(problems, problem{v1alpha1.ReasonInvalid, err.Error()})
+	}
+	b := &bundle.Bundle{Policy: document(spec)}
+	if _, err := policy.Compile(b.Policy); err != nil {
+		invalid(err)
+	}
+	urls := map[string]string{} // TokenIssuer name -> issuer url
+	var verified []verify.Issuer
+	for i, issuer := range spec.Issuers {
+		if missing := sources[i].missing; missing != nil {
+			problems = append(problems, problem{missing.reason, fmt.Sprintf("issuers[%d].%s", i, missing.message)})
+			continue
+		}
+		rendered, err := renderIssuer(issuer, sources[i])
+		if err != nil {
+			invalid(fmt.Errorf("issuers[%d].keys: %w", i, err))
+			continue
+		}
+		if ref := issuer.Keys.TokenIssuerRef; ref != nil {
+			urls[ref.Name] = rendered.URL
+		}
+		b.Issuers = append(b.Issuers, rendered)
+		verified = append(verified, verify.Issuer{
+			URL: rendered.URL, Audiences: rendered.Audiences, Algorithms: rendered.Algorithms, TokenType: rendered.TokenType,
+			ClockSkew: rendered.ClockSkew, Keys: sources[i].keys,
+		})
+	}
+	if len(problems) > 0 {
+		return nil, problems // the rest would only repeat them, by other names
+	}
+	if _, err := verify.New(verified); err != nil {
+		invalid(err)
+	}
+	if session := spec.Session; session != nil {
+		b.Session = &bundle.Session{PathPrefix: session.PathPrefix, Issuer: urls[session.TokenIssuerRef.Name]}
+	}
+	encoded, err := b.Marshal()
+	if err != nil {
+		invalid(err)
+	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return &rendering{document: encoded, secret: b.HasSecrets()}, nil
+}
+
+func renderIssuer(spec v1alpha1.PolicyIssuer, from source) (bundle.Issuer, error) {
+	keys, err := from.keys.MarshalJSON()
+	if err != nil {
+		return bundle.Issuer{}, err
+	}
+	issuer := bundle.Issuer{
+		URL:          spec.URL,
+		Audiences:    spec.Audiences,
+		TokenType:    spec.TokenType,
+		ClockSkew:    spec.ClockSkew.Duration,
+		Keys:         keys,
+		Symmetric:    from.keys.Symmetric(),
+		TokenService: from.service,
+	}
+	for _, algorithm := range spec.Algorithms {
+		issuer.Algorithms = append(issuer.Algorithms, string(algorithm))
+	}
+	if from.service != nil {
+		if spec.TokenType != "" && spec.TokenType != accessTokenType {
+			return bundle.Issuer{}, errors.New("with tokenIssuerRef, tokenType is always " + accessTokenType)
+		}
+		issuer.URL, issuer.TokenType = from.url, accessTokenType
+	}
+	return issuer, nil
+}
+
+// document is the part of a spec that is about requests, in the words of package policy.
+func document(spec v1alpha1.AuthPolicySpec) policy.Document {
+	d := policy.Document{
+		Default:   policy.Access(spec.Default),
+		KeepToken: spec.Forward.Token == v1alpha1.TokenKeep,
+	}
+	for _, header := range spec.Forward.Headers {
+		d.Headers = append(d.Headers, policy.Header{Name: header.Name, Claim: header.Claim})
+	}
+	for _, rule := range spec.Rules {
+		r := policy.Rule{Methods: rule.Methods, Access: policy.Access(rule.Access)}
+		for _, path := range rule.Paths {
+			r.Paths = append(r.Paths, policy.Path{Exact: path.Exact, Prefix: path.Prefix})
+		}
+		for _, claim := range rule.Claims {
+			r.Claims = append(r.Claims, policy.Requirement{Claim: claim.Claim, AnyOf: claim.AnyOf})
+		}
+		d.Rules = append(d.Rules, r)
+	}
+	return d
+}

@@ -1,0 +1,118 @@
+package authpolicy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/filetree"
+	"github.com/latchkey-dev/latchkey/internal/owned"
+)
+
+// report writes the status, if it has changed.
+func (r *Reconciler) report(ctx context.Context, policy *v1alpha1.AuthPolicy, seen *observed, problems []problem, applied error) (reconcile.Result, error) {
+	if applied != nil && owned.Refusal(applied) == "" {
+		return again(applied)
+	}
+	before := policy.Status.DeepCopy()
+	status := &policy.Status
+	status.Revision = revision(seen.written.document())
+	status.Pods = governed(policy, seen.pods)
+	set(policy, v1alpha1.ConditionAccepted, acceptance(policy, seen, problems), r.Clock.Now())
+	set(policy, v1alpha1.ConditionReady, readiness(status.Revision, problems, applied), r.Clock.Now())
+	if !equality.Semantic.DeepEqual(before, status) {
+		if err := r.Client.Status().Update(ctx, policy); err != nil {
+			return again(fmt.Errorf("write the status: %w", err))
+		}
+	}
+	return reconcile.Result{}, applied
+}
+
+// acceptance says whether the policy makes sense, finds what it refers to, and gets the pods that it selects.
+func acceptance(policy *v1alpha1.AuthPolicy, seen *observed, problems []problem) problem {
+	if _, err := metav1.LabelSelectorAsSelector(&policy.Spec.Selector); err != nil {
+		problems = append(slices.Clone(problems), problem{v1alpha1.ReasonInvalid, fmt.Sprintf("selector: %v", err)})
+	}
+	if len(problems) > 0 {
+		return joined(problems)
+	}
+	if other := overshadowing(policy, seen.siblings, seen.pods); other != nil {
+		return problem{v1alpha1.ReasonConflicted, fmt.Sprintf("AuthPolicy %q is older and selects some of the same pods: it governs those", other.Name)}
+	}
+	return problem{v1alpha1.ReasonAccepted, "the policy compiles and its references are there"}
+}
+
+// readiness says whether the bundle that is in force is the one that the policy asks for.
+func readiness(revision string, problems []problem, applied error) problem {
+	switch {
+	case applied != nil:
+		return problem{owned.Refusal(applied), applied.Error()}
+	case len(problems) == 0:
+		return problem{v1alpha1.ReasonReady, "the bundle is written for the pods to read"}
+	case revision != "":
+		return problem{joined(problems).reason, fmt.Sprintf("the last good bundle, %s, stays in force: see Accepted", revision)}
+	default:
+		return problem{joined(problems).reason, "there is no bundle yet, so pods answer 503: see Accepted"}
+	}
+}
+
+// joined puts several problems into one condition. What only an edit of this policy can mend comes before what may mend itself.
+func joined(problems []problem) problem {
+	all := problem{reason: problems[0].reason}
+	for _, reason := range []string{v1alpha1.ReasonRefNotReady, v1alpha1.ReasonRefNotFound, v1alpha1.ReasonInvalid} {
+		if slices.ContainsFunc(problems, func(p problem) bool { return p.reason == reason }) {
+			all.reason = reason
+		}
+	}
+	messages := make([]string, len(problems))
+	for i, p := range problems {
+		messages[i] = p.message
+	}
+	all.message = shortened(strings.Join(messages, "; "))
+	return all
+}
+
+// shortened keeps a message within what a condition may hold.
+func shortened(message string) string {
+	const most = 32 << 10
+	if len(message) <= most {
+		return message
+	}
+	return strings.ToValidUTF8(message[:most-4], "") + " ..."
+}
+
+// revision names a bundle, in the way of sidecars but shorter; "" is that of no bundle.
+func revision(document []byte) string {
+	if document == nil {
+		return ""
+	}
+	return filetree.Hash(map[string][]byte{bundle.FileName: document})[:12]
+}
+
+func set(policy *v1alpha1.AuthPolicy, condition string, p problem, now time.Time) {
+	status := metav1.ConditionFalse
+	if p.reason == v1alpha1.ReasonAccepted || p.reason == v1alpha1.ReasonReady {
+		status = metav1.ConditionTrue
+	}
+	meta.SetStatusCondition(&policy.Status.Conditions, metav1.Condition{
+		Type: condition, Status: status, Reason: p.reason, Message: p.message,
+		ObservedGeneration: policy.Generation, LastTransitionTime: metav1.NewTime(now),
+	})
+}
+
+// again keeps conflicts out of the log: somebody was faster, so we observe and decide again.
+func again(err error) (reconcile.Result, error) {
+	if owned.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: time.Second}, nil
+	}
+	return reconcile.Result{}, err
+}
