@@ -26,14 +26,14 @@ type Reconciler struct {
 	CA *pki.CA
 }
 
-// Reconcile renders one bundle. Where the policy cannot be rendered, the last good bundle stays in force; no other policy notices.
-//
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=authpolicies;signingkeys;tokenissuers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=authpolicies/status,verbs=update
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=authpolicies/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=services;pods,verbs=get;list;watch
+
+// Reconcile renders one bundle. Where the policy cannot be rendered, the last good bundle stays in force; no other policy notices.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	policy := &v1alpha1.AuthPolicy{}
 	if err := r.Client.Get(ctx, request.NamespacedName, policy); err != nil || !policy.DeletionTimestamp.IsZero() {

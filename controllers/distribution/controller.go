@@ -28,10 +28,10 @@ type Reconciler struct {
 	poked map[types.NamespacedName]poke
 }
 
-// Reconcile sees to it that one pod reads what its volumes should hold.
-//
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups="",resources=configmaps;secrets,verbs=get;list;watch
+
+// Reconcile sees to it that one pod reads what its volumes should hold.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	pod := &corev1.Pod{}
 	if err := r.Client.Get(ctx, request.NamespacedName, pod); err != nil {

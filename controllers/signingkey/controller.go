@@ -28,14 +28,14 @@ type Reconciler struct {
 	Events events.EventRecorder
 }
 
-// Reconcile brings one ring up to what is due now, and its public half out to where verifiers find it.
-//
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=signingkeys,verbs=get;list;watch
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=signingkeys/status,verbs=update
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=signingkeys/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconcile brings one ring up to what is due now, and its public half out to where verifiers find it.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	key := &v1alpha1.SigningKey{}
 	if err := r.Client.Get(ctx, request.NamespacedName, key); err != nil || !key.DeletionTimestamp.IsZero() {

@@ -29,8 +29,6 @@ type Reconciler struct {
 	Image string
 }
 
-// Reconcile brings one token service up to what its TokenIssuer says.
-//
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=tokenissuers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=tokenissuers/status,verbs=update
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=tokenissuers/finalizers,verbs=update
@@ -38,6 +36,8 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups="",resources=configmaps;services;persistentvolumeclaims,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch
+
+// Reconcile brings one token service up to what its TokenIssuer says.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	issuer := &v1alpha1.TokenIssuer{}
 	if err := r.Client.Get(ctx, request.NamespacedName, issuer); err != nil || !issuer.DeletionTimestamp.IsZero() {
