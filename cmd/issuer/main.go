@@ -1,0 +1,33 @@
+// Command issuer is the token service, which the manager runs for a TokenIssuer: it signs users in, keeps them signed in, and signs them out.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/latchkey-dev/latchkey/internal/issuer"
+)
+
+func main() {
+	options, err := issuer.ParseFlags(os.Args[1:], os.Stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "latchkey-issuer: %v\nlatchkey-issuer --help lists the flags.\n", err)
+		os.Exit(2)
+	}
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: options.LogLevel}))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := issuer.Run(ctx, options, log); err != nil {
+		log.Error("stopped", "error", err)
+		os.Exit(1)
+	}
+}

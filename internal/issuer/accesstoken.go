@@ -1,0 +1,44 @@
+package issuer
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/base64url"
+	"github.com/latchkey-dev/latchkey/internal/issuer/store"
+	"github.com/latchkey-dev/latchkey/internal/issuer/users"
+)
+
+// tokenType is the typ of access tokens (RFC 9068, section 2.1).
+const tokenType = "at+jwt"
+
+// clientID is the client_id that RFC 9068 requires. There are no registered clients: every app reaches the token service on its own origin,
+// through its own sidecar, and what tells apps apart is the audience.
+const clientID = "latchkey"
+
+// accessToken signs what is known of the user now. Claims are those of RFC 9068, and sid (OpenID Connect Front-Channel Logout 1.0), by which
+// the token is revoked with its session.
+func (m *material) accessToken(user *users.User, s store.Session, now, expires time.Time) (string, error) {
+	var id [16]byte
+	rand.Read(id[:])
+	claims := make(map[string]any, len(user.Claims)+9)
+	for name, value := range user.Claims {
+		claims[name] = value
+	}
+	// After the user's own claims, none of which has such a name (package users sees to it), so that these win in any case.
+	claims["iss"] = m.config.Issuer
+	claims["sub"] = user.Name
+	claims["aud"] = m.config.Audiences
+	claims["iat"] = now.Unix()
+	claims["exp"] = expires.Unix()
+	claims["auth_time"] = s.CreatedAt.Unix()
+	claims["jti"] = base64url.Encode(id[:])
+	claims["sid"] = s.ID.String()
+	claims["client_id"] = clientID
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", err
+	}
+	return m.keys.active.Sign(tokenType, payload)
+}

@@ -1,0 +1,94 @@
+package issuer
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// Options is what the command line says.
+type Options struct {
+	Config string // directories, mounted by the kubelet
+	Ring   string
+	Users  string
+	TLS    string
+	Data   string // directory of the session database; the only one that is written to
+
+	Listen       netip.AddrPort // HTTPS
+	AdminAddress netip.AddrPort // HTTP: health, metrics, what is applied
+	LogLevel     slog.Level
+
+	// Now tells the time; nil means time.Now.
+	Now func() time.Time
+}
+
+// ParseFlags reads a command line. Help goes to help, and comes back as flag.ErrHelp.
+func ParseFlags(args []string, help io.Writer) (Options, error) {
+	var o Options
+	flags := flag.NewFlagSet("latchkey-issuer", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // the error says it
+	flags.StringVar(&o.Config, "config", "", "`directory` with config.json")
+	flags.StringVar(&o.Ring, "ring", "", "`directory` with the SigningKey's Secret: ring.json and jwks.json")
+	flags.StringVar(&o.Users, "users", "", "`directory` with users.yaml")
+	flags.StringVar(&o.TLS, "tls", "", "`directory` with tls.crt and tls.key")
+	flags.StringVar(&o.Data, "data", "", "`directory` for the session database")
+	flags.Var(&addrPort{&o.Listen}, "listen", "`ip:port` to serve HTTPS on")
+	flags.Var(&addrPort{&o.AdminAddress}, "admin-address", "`ip:port` to serve health, metrics and applied state on")
+	flags.TextVar(&o.LogLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			flags.SetOutput(help)
+			flags.PrintDefaults()
+		}
+		return Options{}, err
+	}
+	if flags.NArg() > 0 {
+		return Options{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	return o, o.check()
+}
+
+// check tells every fault at once.
+func (o *Options) check() error {
+	var faults []error
+	for _, dir := range []struct{ flag, value string }{
+		{"--config", o.Config}, {"--ring", o.Ring}, {"--users", o.Users}, {"--tls", o.TLS}, {"--data", o.Data},
+	} {
+		if dir.value == "" {
+			faults = append(faults, fmt.Errorf("%s: required", dir.flag))
+		}
+	}
+	if !o.Listen.IsValid() {
+		faults = append(faults, errors.New("--listen: required"))
+	}
+	if !o.AdminAddress.IsValid() {
+		faults = append(faults, errors.New("--admin-address: required"))
+	}
+	if o.Listen.IsValid() && o.Listen == o.AdminAddress {
+		faults = append(faults, fmt.Errorf("--admin-address: %s is --listen already", o.AdminAddress))
+	}
+	return errors.Join(faults...)
+}
+
+// addrPort is a flag that holds an IP address and a port.
+type addrPort struct{ into *netip.AddrPort }
+
+func (a *addrPort) String() string {
+	if a.into == nil || !a.into.IsValid() {
+		return ""
+	}
+	return a.into.String()
+}
+
+func (a *addrPort) Set(text string) error {
+	parsed, err := netip.ParseAddrPort(text)
+	if err != nil || parsed.Port() == 0 {
+		return errors.New("must be an IP address and a port, as 10.0.0.1:8443 or [fd00::1]:8443")
+	}
+	*a.into = parsed
+	return nil
+}

@@ -1,0 +1,74 @@
+package issuer
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+)
+
+// Reason is why a request was refused. The texts are part of the interface: clients branch on them.
+type Reason string
+
+// The reasons. After 401 a client asks its user to sign in again; after 429 and 503 it tries again later, and its cookie is as good as it was.
+const (
+	ReasonMalformed          Reason = "malformed_request"
+	ReasonCrossOrigin        Reason = "cross_origin"
+	ReasonNotFound           Reason = "not_found"
+	ReasonMethodNotAllowed   Reason = "method_not_allowed"
+	ReasonInvalidCredentials Reason = "invalid_credentials"
+	ReasonNoSession          Reason = "no_session"     // no cookie, or none that we made
+	ReasonSessionEnded       Reason = "session_ended"  // idle, too old, or the user is gone
+	ReasonReuseDetected      Reason = "reuse_detected" // a refresh token that had been replaced; the session is ended
+	ReasonBusy               Reason = "busy"
+	ReasonNotReady           Reason = "not_ready"
+	ReasonUnavailable        Reason = "store_unavailable"
+)
+
+// refusal is an error that is meant for the client.
+type refusal struct {
+	status      int
+	reason      Reason
+	detail      string // for people; says nothing that the reason does not
+	clearCookie bool   // only where the session is known to have ended: whoever lost a race must not wipe the winner's cookie
+	retryAfter  int    // seconds; 0: do not say
+}
+
+func (r *refusal) Error() string { return string(r.reason) }
+
+var (
+	errInvalidCredentials = &refusal{status: http.StatusUnauthorized, reason: ReasonInvalidCredentials, detail: "user name or password is wrong"}
+	errNoSession          = &refusal{status: http.StatusUnauthorized, reason: ReasonNoSession, detail: "sign in"}
+	errSessionEnded       = &refusal{status: http.StatusUnauthorized, reason: ReasonSessionEnded, detail: "the session has ended; sign in again", clearCookie: true}
+	errReuseDetected      = &refusal{status: http.StatusUnauthorized, reason: ReasonReuseDetected, clearCookie: true,
+		detail: "this refresh token was used before, so the session was ended; sign in again"}
+	errBusy        = &refusal{status: http.StatusTooManyRequests, reason: ReasonBusy, detail: "too many sign-ins at once; try again", retryAfter: 1}
+	errNotReady    = &refusal{status: http.StatusServiceUnavailable, reason: ReasonNotReady, detail: "starting; try again", retryAfter: 1}
+	errUnavailable = &refusal{status: http.StatusServiceUnavailable, reason: ReasonUnavailable, detail: "sessions cannot be read or written now; try again",
+		retryAfter: 2}
+)
+
+func malformed(detail string) *refusal {
+	return &refusal{status: http.StatusBadRequest, reason: ReasonMalformed, detail: detail}
+}
+
+// write answers with the refusal as problem details (RFC 9457).
+func (r *refusal) write(w http.ResponseWriter) {
+	body, err := json.Marshal(struct {
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Reason Reason `json:"reason"`
+		Detail string `json:"detail,omitempty"`
+	}{http.StatusText(r.status), r.status, r.reason, r.detail})
+	if err != nil { // strings and a number
+		panic(err)
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/problem+json")
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	if r.retryAfter > 0 {
+		header.Set("Retry-After", strconv.Itoa(r.retryAfter))
+	}
+	w.WriteHeader(r.status)
+	_, _ = w.Write(append(body, '\n')) // who has hung up needs no answer
+}

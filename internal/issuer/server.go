@@ -1,0 +1,146 @@
+package issuer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/latchkey-dev/latchkey/internal/issuer/session"
+	"github.com/latchkey-dev/latchkey/internal/issuer/store"
+	"github.com/latchkey-dev/latchkey/internal/issuer/store/sqlite"
+)
+
+const (
+	databaseFile = "sessions.db"
+
+	// drainTimeout is how long requests in flight may take when the process is told to stop: the longest is a login that waits its turn.
+	drainTimeout = 10 * time.Second
+
+	pruneEvery = time.Minute
+	pruneBatch = 500
+)
+
+// Run runs a token service until ctx is done, and then lets requests in flight finish. It returns an error when it cannot run at all: the
+// database does not open, a port is taken. Faulty volumes do not stop it; /readyz and /applied tell of them.
+func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	database, err := sqlite.Open(ctx, filepath.Join(o.Data, databaseFile))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, database.Close()) }()
+	listener, err := net.Listen("tcp", o.Listen.String())
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	defer listener.Close()
+	adminListener, err := net.Listen("tcp", o.AdminAddress.String())
+	if err != nil {
+		return fmt.Errorf("--admin-address: %w", err)
+	}
+	defer adminListener.Close()
+
+	metrics := newMetrics()
+	journal, err := newJournal(ctx, database, o.Now, log)
+	if err != nil {
+		return err
+	}
+	metrics.follows(journal)
+	materials := &materials{}
+	volumes := []*volume{
+		{name: volumeConfig, dir: o.Config, apply: materials.applyConfig, metrics: metrics, log: log},
+		{name: volumeRing, dir: o.Ring, apply: materials.applyRing, metrics: metrics, log: log},
+		{name: volumeUsers, dir: o.Users, apply: materials.applyUsers, metrics: metrics, log: log},
+		{name: volumeTLS, dir: o.TLS, apply: materials.applyTLS, metrics: metrics, log: log},
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	h := &handler{
+		materials: materials,
+		sessions:  &sessions{store: database, journal: journal, gate: newGate(runtime.GOMAXPROCS(0)), metrics: metrics, now: o.Now},
+		streams:   &streams{journal: journal, metrics: metrics, stopping: ctx.Done()},
+		metrics:   metrics,
+		log:       log,
+	}
+
+	for _, v := range volumes {
+		group.Go(func() error { v.follow(ctx); return nil })
+	}
+	group.Go(func() error { journal.follow(ctx); return nil })
+	group.Go(func() error { prune(ctx, database, materials, o.Now, log); return nil })
+	secure := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: materials.certificate}
+	group.Go(func() error { return serve(ctx, listener, secure, h.routes(), log) })
+	group.Go(func() error { return serve(ctx, adminListener, nil, adminRoutes(materials, volumes, journal, metrics), log) })
+	log.Info("listening", "listen", o.Listen.String(), "admin", o.AdminAddress.String())
+	return group.Wait()
+}
+
+// serve serves until ctx is done, and then until the requests in flight are answered. Without a tls.Config it speaks plain HTTP.
+func serve(ctx context.Context, listener net.Listener, secure *tls.Config, handler http.Handler, log *slog.Logger) error {
+	server := &http.Server{
+		Handler:           handler,
+		TLSConfig:         secure,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second, // streams move it on with everything they write
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // port scanners and clients that hang up
+	}
+	stopped := make(chan error, 1)
+	go func() {
+		if secure != nil {
+			stopped <- server.ServeTLS(listener, "", "")
+		} else {
+			stopped <- server.Serve(listener)
+		}
+	}()
+	select {
+	case err := <-stopped:
+		return err
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := server.Shutdown(drain); err != nil {
+		return errors.Join(fmt.Errorf("drain: %w", err), server.Close())
+	}
+	return nil
+}
+
+// prune deletes what is over, a little at a time, so that nobody waits long for the one writer. Nothing depends on it but the size of the file.
+func prune(ctx context.Context, s store.Store, m *materials, now func() time.Time, log *slog.Logger) {
+	ticker := time.NewTicker(pruneEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		config := m.load().config
+		if config == nil {
+			continue
+		}
+		for {
+			at := now()
+			sessions, revocations, err := s.Prune(ctx, session.Horizon(at, config), at, pruneBatch)
+			if err != nil && ctx.Err() == nil {
+				log.Error("not pruned; trying again in a minute", "error", err)
+			}
+			if err != nil || max(sessions, revocations) < pruneBatch {
+				break
+			}
+		}
+	}
+}

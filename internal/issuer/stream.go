@@ -1,0 +1,104 @@
+package issuer
+
+import (
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/revocation"
+)
+
+const (
+	// maxStreams bounds the followers: each is one sidecar.
+	maxStreams = 10_000
+	// writeTimeout is how long a follower may take to read what it is sent. One that is slower is cut off, and resumes.
+	writeTimeout = 10 * time.Second
+)
+
+// streams tells followers what has been revoked: GET /revocations?stream=<name>&after=<number>, both as the follower knows them from before.
+// The format is that of package revocation.
+type streams struct {
+	journal  *journal
+	metrics  *metrics
+	stopping <-chan struct{} // closed when the server shuts down, which waits for requests to end
+	open     atomic.Int64
+}
+
+func (s *streams) serve(w http.ResponseWriter, r *http.Request, m *material) error {
+	after, err := strconv.ParseInt(r.FormValue("after"), 10, 64)
+	if (err != nil || after < 0) && r.FormValue("after") != "" {
+		return malformed("after must be a number")
+	}
+	if s.open.Add(1) > maxStreams {
+		s.open.Add(-1)
+		return errBusy
+	}
+	s.metrics.streams.Inc()
+	defer func() {
+		s.metrics.streams.Dec()
+		s.open.Add(-1)
+	}()
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no")
+	s.tell(w, r, m.config.Issuer, r.FormValue("stream"), after)
+	return nil // whatever ended it, the follower knows, and comes again
+}
+
+// tell writes until the follower goes or the server does.
+func (s *streams) tell(w http.ResponseWriter, r *http.Request, issuer, stream string, after int64) {
+	control := http.NewResponseController(w)
+	heartbeat := time.NewTicker(revocation.HeartbeatSeconds * time.Second)
+	defer heartbeat.Stop()
+
+	_, last, _, _ := s.journal.since(after)
+	reset := stream != s.journal.stream || after > last // a higher number: the database was set back
+	if reset {
+		after = 0
+	}
+	ready, beat := false, false
+	for {
+		entries, last, changed, _ := s.journal.since(after)
+		if err := control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+			return
+		}
+		if reset {
+			if revocation.WriteReset(w, s.journal.stream) != nil {
+				return
+			}
+			reset = false
+		}
+		for _, e := range entries {
+			entry := revocation.Entry{Number: e.Number, Kind: revocation.KindSession, Until: e.Until,
+				Hash: revocation.SessionHash(issuer, e.Session.String())}
+			if revocation.WriteRevoke(w, entry) != nil {
+				return
+			}
+		}
+		after = last
+		if !ready {
+			if revocation.WriteReady(w, revocation.Position{Stream: s.journal.stream, Number: last}) != nil {
+				return
+			}
+			ready = true
+		}
+		if beat && revocation.WriteHeartbeat(w) != nil {
+			return
+		}
+		if control.Flush() != nil {
+			return
+		}
+		beat = false
+		select {
+		case <-changed:
+		case <-heartbeat.C:
+			beat = true
+		case <-r.Context().Done():
+			return
+		case <-s.stopping:
+			return
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package issuer
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/latchkey-dev/latchkey/internal/filetree"
+)
+
+// The names that the volumes have in the pod.
+const (
+	volumeConfig = "latchkey-config"
+	volumeRing   = "latchkey-ring"
+	volumeUsers  = "latchkey-users"
+	volumeTLS    = "latchkey-tls"
+)
+
+// volumeState is what is known of a volume. Hashes are filetree.Hash of all that it held.
+type volumeState struct {
+	Applied  string `json:"applied,omitempty"`  // what is in force
+	Rejected string `json:"rejected,omitempty"` // what is there instead, and is not in force
+	Error    string `json:"error,omitempty"`    // why not
+}
+
+// volume brings what a mounted directory holds into force, and keeps the last good when it cannot.
+type volume struct {
+	name    string
+	dir     string
+	apply   func(filetree.Tree) error // whole, or not at all
+	metrics *metrics
+	log     *slog.Logger
+
+	mu    sync.Mutex
+	state volumeState
+}
+
+// follow applies what is there now and what comes after, until ctx is done.
+func (v *volume) follow(ctx context.Context) { filetree.Watch(ctx, v.dir, v.changed) }
+
+func (v *volume) changed(tree filetree.Tree, err error) {
+	before := v.current()
+	hash := ""
+	if err == nil {
+		hash = filetree.Hash(tree)
+		if hash != before.Applied {
+			err = v.apply(tree)
+		}
+	}
+	if err != nil {
+		v.set(volumeState{Applied: before.Applied, Rejected: hash, Error: err.Error()})
+		v.metrics.volumeRejected(v.name)
+		v.log.Error("volume not applied", "volume", v.name, "inForce", before.Applied, "rejected", hash, "error", err)
+		return
+	}
+	v.set(volumeState{Applied: hash})
+	v.metrics.volumeApplied(v.name)
+	if hash != before.Applied {
+		v.log.Info("volume applied", "volume", v.name, "hash", hash)
+	}
+}
+
+func (v *volume) current() volumeState {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.state
+}
+
+func (v *volume) set(state volumeState) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.state = state
+}
