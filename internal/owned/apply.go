@@ -36,6 +36,7 @@ func (o Objects) Apply(ctx context.Context, owner, into client.Object, rendered 
 		if err != nil {
 			return fmt.Errorf("compare %s: %w", o.describe(into), err)
 		}
+		observed["apiVersion"], observed["kind"] = wanted.GetAPIVersion(), wanted.GetKind() // a typed object does not carry them
 		if covers(observed, wanted.Object) {
 			return nil
 		}
