@@ -1,0 +1,285 @@
+package controllers_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/controllers"
+	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/filetree"
+	"github.com/latchkey-dev/latchkey/internal/pki"
+	"github.com/latchkey-dev/latchkey/test/controllertest"
+	"github.com/latchkey-dev/latchkey/test/controlplane"
+)
+
+var cluster *controlplane.Cluster
+
+func TestMain(m *testing.M) {
+	var err error
+	if cluster, err = controlplane.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := cluster.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+var ctx = context.Background()
+
+// startManager runs every controller until the test ends, as the manager does.
+func startManager(t *testing.T) {
+	t.Helper()
+	ca, err := pki.NewCA(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mgr, err := ctrl.NewManager(cluster.Config, ctrl.Options{
+		Scheme: controllertest.Scheme(t), Cache: controllers.Cache(), Client: controllers.Client(),
+		Metrics:    server.Options{BindAddress: "0"},
+		Controller: config.Controller{SkipNameValidation: ptr.To(true)}, // each test starts a manager of its own
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := controllers.Setup(mgr, controllers.Options{CA: ca, IssuerImage: "issuer:test"}); err != nil {
+		t.Fatal(err)
+	}
+	running, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(running) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("the manager stopped with %v", err)
+		}
+	})
+}
+
+// quickstart applies one object of each kind, the policy first: nobody has to know the right order.
+func quickstart(t *testing.T, c client.WithWatch) (namespace string, policy *v1alpha1.AuthPolicy) {
+	t.Helper()
+	namespace = controllertest.Namespace(t, c)
+	named := metav1.ObjectMeta{Namespace: namespace, Name: "q"}
+	policy = &v1alpha1.AuthPolicy{ObjectMeta: named, Spec: v1alpha1.AuthPolicySpec{
+		Selector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "q"}},
+		Ports:    []int32{8080},
+		Issuers: []v1alpha1.PolicyIssuer{{
+			Audiences: []string{"app"}, Keys: v1alpha1.KeySource{TokenIssuerRef: &v1alpha1.ObjectRef{Name: "q"}},
+		}},
+		Default: v1alpha1.DefaultAuthenticated,
+		Session: &v1alpha1.PolicySession{TokenIssuerRef: v1alpha1.ObjectRef{Name: "q"}},
+	}}
+	for _, object := range []client.Object{
+		policy,
+		&v1alpha1.TokenIssuer{ObjectMeta: named, Spec: v1alpha1.TokenIssuerSpec{
+			Issuer: "https://auth.example", SigningKeyRef: v1alpha1.ObjectRef{Name: "q"},
+			AccessToken: v1alpha1.AccessToken{Audiences: []string{"app"}},
+			Login:       v1alpha1.Login{UsersSecretRef: v1alpha1.ObjectRef{Name: "users"}},
+		}},
+		&v1alpha1.SigningKey{ObjectMeta: named},
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "users"}, Data: map[string][]byte{"users.yaml": []byte("users: []")}},
+	} {
+		if err := c.Create(ctx, object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return namespace, policy
+}
+
+func holds(conditions []metav1.Condition, conditionType string, generation int64) bool {
+	condition := meta.FindStatusCondition(conditions, conditionType)
+	return condition != nil && condition.Status == metav1.ConditionTrue && condition.ObservedGeneration == generation
+}
+
+func policyReady(policy *v1alpha1.AuthPolicy) bool {
+	return holds(policy.Status.Conditions, "Ready", policy.Generation)
+}
+
+func TestObjectsAppliedInAnyOrderBecomeReady(t *testing.T) {
+	c, _ := controllertest.Client(t, cluster.Config)
+	startManager(t)
+	namespace, policy := quickstart(t, c)
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, policyReady)
+
+	configMap := &corev1.ConfigMap{}
+	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "q-bundle"}, configMap); err != nil {
+		t.Fatal(err)
+	}
+	b, err := bundle.Parse([]byte(configMap.Data[bundle.FileName]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := b.Issuers[0].TokenService.URL, fmt.Sprintf("https://q-issuer.%s.svc:8443", namespace); got != want {
+		t.Errorf("got token service %q, want %q", got, want)
+	}
+
+	issuer := &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "q"}}
+	controllertest.Await(t, c, &v1alpha1.TokenIssuerList{}, issuer, func(issuer *v1alpha1.TokenIssuer) bool {
+		return holds(issuer.Status.Conditions, "Accepted", issuer.Generation)
+	})
+	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "q-issuer"}}
+	controllertest.Await(t, c, &appsv1.DeploymentList{}, deployment, func(*appsv1.Deployment) bool { return true })
+	deployment.Status.Replicas, deployment.Status.ReadyReplicas = 1, 1 // as the cluster's own controllers would say
+	if err := c.Status().Update(ctx, deployment); err != nil {
+		t.Fatal(err)
+	}
+	controllertest.Await(t, c, &v1alpha1.TokenIssuerList{}, issuer, func(issuer *v1alpha1.TokenIssuer) bool {
+		return holds(issuer.Status.Conditions, "Ready", issuer.Generation)
+	})
+}
+
+func TestARevokedKeyLeavesTheBundle(t *testing.T) {
+	c, _ := controllertest.Client(t, cluster.Config)
+	startManager(t)
+	namespace, policy := quickstart(t, c)
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, policyReady)
+	key := &v1alpha1.SigningKey{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "q"}}
+	controllertest.Await(t, c, &v1alpha1.SigningKeyList{}, key, func(key *v1alpha1.SigningKey) bool { return key.Status.ActiveKeyID != "" })
+	revoked := key.Status.ActiveKeyID
+	key.Spec.RevokedKeyIDs = []string{revoked}
+	if err := c.Update(ctx, key); err != nil {
+		t.Fatal(err)
+	}
+	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "q-bundle"}}
+	controllertest.Await(t, c, &corev1.ConfigMapList{}, configMap, func(configMap *corev1.ConfigMap) bool {
+		return !strings.Contains(configMap.Data[bundle.FileName], revoked)
+	})
+}
+
+// sidecar answers /applied as a sidecar does: its files change when the pod has been poked.
+type sidecar struct {
+	mu      sync.Mutex
+	applied string
+}
+
+func (s *sidecar) mount(hash string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.applied = hash
+}
+
+func (s *sidecar) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = json.NewEncoder(w).Encode(map[string]any{"volumes": map[string]any{"latchkey-bundle": map[string]string{"applied": s.applied}}})
+}
+
+func TestAChangedPolicyIsPokedIntoItsPods(t *testing.T) {
+	c, _ := controllertest.Client(t, cluster.Config)
+	startManager(t)
+	namespace, policy := quickstart(t, c)
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, policyReady)
+
+	const podIP = "127.78.0.1"
+	listener, err := net.Listen("tcp", podIP+":15020")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := &sidecar{}
+	files.mount(bundleHash(t, c, namespace))
+	server := &http.Server{Handler: files, ReadHeaderTimeout: time.Second}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	pod := createPod(t, c, namespace, podIP)
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, func(policy *v1alpha1.AuthPolicy) bool { return policy.Status.Pods == 1 })
+
+	policy.Spec.Rules = []v1alpha1.PolicyRule{{Access: v1alpha1.AccessDeny}}
+	if err := c.Update(ctx, policy); err != nil {
+		t.Fatal(err)
+	}
+	poked := func(attempt string) func(*corev1.Pod) bool {
+		return func(pod *corev1.Pod) bool {
+			return strings.HasSuffix(pod.Annotations[v1alpha1.AnnotationVolumes], " "+attempt)
+		}
+	}
+	controllertest.Await(t, c, &corev1.PodList{}, pod, poked("1"))
+	controllertest.Await(t, c, &corev1.PodList{}, pod, poked("2")) // the kubelet has missed the first
+	files.mount(bundleHash(t, c, namespace))
+
+	// In step again: the pokes for the next change count from one.
+	before := pod.Annotations[v1alpha1.AnnotationVolumes]
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, policyReady)
+	policy.Spec.Rules = []v1alpha1.PolicyRule{{Access: v1alpha1.AccessAnonymous}}
+	if err := c.Update(ctx, policy); err != nil {
+		t.Fatal(err)
+	}
+	controllertest.Await(t, c, &corev1.PodList{}, pod, poked("1"))
+	if got := pod.Annotations[v1alpha1.AnnotationVolumes]; strings.Fields(got)[0] == strings.Fields(before)[0] {
+		t.Errorf("got the same hash %q in the poke for another bundle", got)
+	}
+}
+
+func bundleHash(t *testing.T, c client.Client, namespace string) string {
+	t.Helper()
+	configMap := &corev1.ConfigMap{}
+	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "q-bundle"}, configMap); err != nil {
+		t.Fatal(err)
+	}
+	return filetree.Hash(map[string][]byte{bundle.FileName: []byte(configMap.Data[bundle.FileName])})
+}
+
+func createPod(t *testing.T, c client.Client, namespace, podIP string) *corev1.Pod {
+	t.Helper()
+	source := corev1.LocalObjectReference{Name: "q-bundle"}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "app", Labels: map[string]string{v1alpha1.LabelPolicy: "q"}},
+		Spec: corev1.PodSpec{
+			Containers: []corev1.Container{{Name: "app", Image: "app"}},
+			Volumes: []corev1.Volume{{Name: "latchkey-bundle", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+				Sources: []corev1.VolumeProjection{
+					{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: source, Optional: ptr.To(true)}},
+					{Secret: &corev1.SecretProjection{LocalObjectReference: source, Optional: ptr.To(true)}},
+				},
+			}}}},
+			AutomountServiceAccountToken: ptr.To(false),
+		},
+	}
+	if err := c.Create(ctx, pod); err != nil {
+		t.Fatal(err)
+	}
+	pod.Status.Phase, pod.Status.PodIP, pod.Status.PodIPs = corev1.PodRunning, podIP, []corev1.PodIP{{IP: podIP}}
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	if err := c.Status().Update(ctx, pod); err != nil {
+		t.Fatal(err)
+	}
+	return pod
+}
+
+func TestSetupSaysWhatIsMissing(t *testing.T) {
+	ca, err := pki.NewCA(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{
+		controllers.Setup(nil, controllers.Options{IssuerImage: "x"}).Error(),
+		controllers.Setup(nil, controllers.Options{CA: ca}).Error(),
+	}
+	want := []string{"set up the controllers: CA is required", "set up the controllers: IssuerImage is required"}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("errors (-got +want):\n%s", diff)
+	}
+}
