@@ -10,7 +10,8 @@ import (
 )
 
 // Governing returns the policy that governs a pod with these labels: the oldest of those that select it, by name where two are of one
-// age; nil when none does. All policies must be of the pod's namespace. A selector that makes no sense selects nothing.
+// age; nil when none does. All policies must be of the pod's namespace. A policy that is being deleted governs no new pods, and a selector
+// that makes no sense selects none.
 func Governing(pod labels.Set, policies []v1alpha1.AuthPolicy) *v1alpha1.AuthPolicy {
 	var oldest *v1alpha1.AuthPolicy
 	for i := range policies {
@@ -23,7 +24,7 @@ func Governing(pod labels.Set, policies []v1alpha1.AuthPolicy) *v1alpha1.AuthPol
 
 func selects(policy *v1alpha1.AuthPolicy, pod labels.Set) bool {
 	selector, err := metav1.LabelSelectorAsSelector(&policy.Spec.Selector)
-	return err == nil && selector.Matches(pod)
+	return err == nil && policy.DeletionTimestamp.IsZero() && selector.Matches(pod)
 }
 
 func olderThan(a, b *v1alpha1.AuthPolicy) bool {
