@@ -134,6 +134,18 @@ func TestWrongObjectsAreRefusedWithPathAndReason(t *testing.T) {
 			reason: "the name must be at most 52 characters",
 		},
 		{
+			name:   "AuthPolicy: a prefix with a slash at its end",
+			object: authPolicy + `spec: {selector: {}, ports: [8080], rules: [{access: Anonymous, paths: [{prefix: /public/}]}]}}`,
+			path:   "spec.rules[0].paths[0].prefix",
+			reason: "must not end with /",
+		},
+		{
+			name:   "AuthPolicy: a path that no request can have",
+			object: authPolicy + `spec: {selector: {}, ports: [8080], rules: [{access: Anonymous, paths: [{exact: /a/../b}]}]}}`,
+			path:   "spec.rules[0].paths[0].exact",
+			reason: "no request can have such a path",
+		},
+		{
 			name:   "AuthPolicy: no selector",
 			object: authPolicy + `spec: {ports: [8080], rules: [{access: Anonymous}]}}`,
 			path:   "spec.selector",
