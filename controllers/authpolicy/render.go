@@ -76,7 +76,7 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source) (*rendering, []probl
 }
 
 func renderIssuer(spec v1alpha1.PolicyIssuer, from source) (bundle.Issuer, error) {
-	keys, err := from.keys.MarshalJSON()
+	keys, err := from.keys.Marshal()
 	if err != nil {
 		return bundle.Issuer{}, err
 	}

@@ -139,7 +139,7 @@ func (seen *observed) mayPublish(set *keyset.Set) error {
 // publish writes the key set where verifiers find it: a ConfigMap, or a Secret as soon as one key is a shared secret. The other of the two
 // is removed after that, so there is no moment without any.
 func (r *Reconciler) publish(ctx context.Context, key *v1alpha1.SigningKey, seen *observed, set *keyset.Set) error {
-	document, err := set.MarshalJSON()
+	document, err := set.Marshal()
 	if err != nil {
 		return err
 	}

@@ -68,9 +68,9 @@ func (s *Set) Symmetric() bool { return slices.ContainsFunc(s.keys, (*Key).Symme
 // Ignored tells which keys of the document were left out and why, each with its path, such as `keys[2].use: is "enc", not sig`.
 func (s *Set) Ignored() []string { return slices.Clone(s.ignored) }
 
-// MarshalJSON returns the set as a JSON Web Key Set in its canonical form: equal sets give equal bytes. Where Symmetric says so, they are
+// Marshal returns the set as a JSON Web Key Set in its canonical form: equal sets give equal bytes. Where Symmetric says so, they are
 // secret.
-func (s *Set) MarshalJSON() ([]byte, error) {
+func (s *Set) Marshal() ([]byte, error) {
 	document := struct {
 		Keys []members `json:"keys"`
 	}{make([]members, len(s.keys))}
@@ -83,7 +83,7 @@ func (s *Set) MarshalJSON() ([]byte, error) {
 // Fingerprint returns a SHA-256 hash, in hex, that is the same for equal sets only. That of a symmetric set is made from its secrets:
 // keep it as secret as them.
 func (s *Set) Fingerprint() string {
-	document, err := s.MarshalJSON()
+	document, err := s.Marshal()
 	if err != nil {
 		panic(err) // strings and integers always marshal
 	}
@@ -105,3 +105,12 @@ func (s Set) GoString() string { return s.String() }
 
 // LogValue is String for log/slog.
 func (s Set) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalJSON is Marshal for a public set, and shows nothing of a symmetric one, so that no log or status can hold its secrets by
+// accident.
+func (s Set) MarshalJSON() ([]byte, error) {
+	if s.Symmetric() {
+		return json.Marshal("[redacted]")
+	}
+	return s.Marshal()
+}

@@ -213,7 +213,7 @@ func (r *Ring) SecretData(now time.Time, retain time.Duration) (map[string][]byt
 	if err != nil {
 		return nil, err
 	}
-	jwks, err := set.MarshalJSON()
+	jwks, err := set.Marshal()
 	if err != nil {
 		return nil, err
 	}
