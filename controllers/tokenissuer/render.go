@@ -153,8 +153,11 @@ func renderContainer(image string) *applycore.ContainerApplyConfiguration {
 			WithCapabilities(applycore.Capabilities().WithDrop("ALL")))
 	for _, mount := range mounts {
 		container.WithArgs(mount.flag + "=" + mount.path)
-		container.WithVolumeMounts(applycore.VolumeMount().
-			WithName(mount.volume).WithMountPath(mount.path).WithReadOnly(mount.volume != dataVolume))
+		mounted := applycore.VolumeMount().WithName(mount.volume).WithMountPath(mount.path)
+		if mount.volume != dataVolume {
+			mounted.WithReadOnly(true)
+		}
+		container.WithVolumeMounts(mounted)
 	}
 	return container.WithArgs(
 		fmt.Sprintf("--listen=$(POD_IP):%d", servicePort),

@@ -3,7 +3,8 @@ package owned
 import "reflect"
 
 // covers reports whether observed has every value of wanted. What the API server defaulted and what others added does not matter, except
-// for the number of elements of a list: a list that others lengthened is not covered, which costs a write that changes nothing.
+// for the number of elements of a list: a list that others lengthened is not covered, which costs a write that changes nothing. Nor is a
+// zero value covered by an absent one: do not render false where the API leaves it out.
 func covers(observed, wanted any) bool {
 	switch wanted := wanted.(type) {
 	case map[string]any:

@@ -1,0 +1,438 @@
+package tokenissuer_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/controllers/tokenissuer"
+	"github.com/latchkey-dev/latchkey/internal/issuer/config"
+	"github.com/latchkey-dev/latchkey/internal/pki"
+	"github.com/latchkey-dev/latchkey/test/controllertest"
+	"github.com/latchkey-dev/latchkey/test/controlplane"
+)
+
+var cluster *controlplane.Cluster
+
+func TestMain(m *testing.M) {
+	var err error
+	if cluster, err = controlplane.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := cluster.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+var (
+	ctx   = context.Background()
+	start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+)
+
+// bench is one TokenIssuer with all that it refers to, under a reconciler whose clock is stepped by hand.
+type bench struct {
+	*testing.T
+	client     client.Client
+	wire       *controllertest.Wire
+	clock      *clocktesting.FakePassiveClock
+	ca         *pki.CA
+	reconciler *tokenissuer.Reconciler
+	namespace  string
+}
+
+func newBench(t *testing.T) *bench {
+	c, wire := controllertest.Client(t, cluster.Config)
+	ca, err := pki.NewCA(start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{T: t, client: c, wire: wire, clock: clocktesting.NewFakePassiveClock(start), ca: ca, namespace: controllertest.Namespace(t, c)}
+	b.reconciler = &tokenissuer.Reconciler{Client: c, Live: c, Clock: b.clock, CA: ca, Image: "issuer:test"}
+	key := &v1alpha1.SigningKey{ObjectMeta: b.named("key")}
+	b.must(c.Create(ctx, key))
+	key.Status.ActiveKeyID = "some-key" // as the controller of SigningKeys reports
+	b.must(c.Status().Update(ctx, key))
+	b.must(c.Create(ctx, &corev1.Secret{ObjectMeta: b.named("users")}))
+	b.must(c.Create(ctx, &v1alpha1.TokenIssuer{ObjectMeta: b.named("auth"), Spec: v1alpha1.TokenIssuerSpec{
+		Issuer:        "https://auth.example",
+		SigningKeyRef: v1alpha1.ObjectRef{Name: "key"},
+		AccessToken:   v1alpha1.AccessToken{Audiences: []string{"app"}},
+		Login:         v1alpha1.Login{UsersSecretRef: v1alpha1.ObjectRef{Name: "users"}},
+	}}))
+	b.wire.Writes()
+	return b
+}
+
+func (b *bench) named(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: b.namespace, Name: name}
+}
+
+func (b *bench) must(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *bench) try() (reconcile.Result, error) {
+	return b.reconciler.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKey{Namespace: b.namespace, Name: "auth"}})
+}
+
+func (b *bench) reconcile() reconcile.Result {
+	b.Helper()
+	result, err := b.try()
+	b.must(err)
+	return result
+}
+
+func get[T client.Object](b *bench, object T, name string) T {
+	b.Helper()
+	b.must(b.client.Get(ctx, client.ObjectKey{Namespace: b.namespace, Name: name}, object))
+	return object
+}
+
+func (b *bench) issuer() *v1alpha1.TokenIssuer { return get(b, &v1alpha1.TokenIssuer{}, "auth") }
+
+func (b *bench) conditions() string {
+	b.Helper()
+	issuer := b.issuer()
+	var all []string
+	for _, conditionType := range []string{"Accepted", "Ready"} {
+		condition := meta.FindStatusCondition(issuer.Status.Conditions, conditionType)
+		if condition == nil {
+			b.Fatalf("no condition %s", conditionType)
+		}
+		if condition.ObservedGeneration != issuer.Generation {
+			b.Errorf("condition %s: got observedGeneration %d, want %d", conditionType, condition.ObservedGeneration, issuer.Generation)
+		}
+		all = append(all, condition.Reason)
+	}
+	return strings.Join(all, " ")
+}
+
+func TestATokenServiceIsSetUp(t *testing.T) {
+	b := newBench(t)
+	b.reconcile()
+	if got, want := b.conditions(), "Accepted Progressing"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	parsed, err := config.Parse([]byte(get(b, &corev1.ConfigMap{}, "auth-issuer").Data[config.File]))
+	b.must(err)
+	want := &config.Config{
+		Issuer: "https://auth.example", Audiences: []string{"app"}, AccessTokenTTL: 5 * time.Minute, IdleLifetime: 168 * time.Hour,
+		AbsoluteLifetime: 720 * time.Hour, ReuseWindow: 10 * time.Second, MaxSessionsPerUser: 5,
+	}
+	if diff := cmp.Diff(parsed, want); diff != "" {
+		t.Errorf("config (-got +want):\n%s", diff)
+	}
+	secret := get(b, &corev1.Secret{}, "auth-issuer-tls")
+	certificate, err := pki.Parse(secret.Data["tls.crt"], secret.Data["tls.key"])
+	b.must(err)
+	if !b.ca.Vouches(certificate, []string{"auth-issuer." + b.namespace + ".svc"}, start) {
+		t.Error("got a certificate that does not serve the Service's name")
+	}
+	service := get(b, &corev1.Service{}, "auth-issuer")
+	if got, want := fmt.Sprint(service.Spec.Ports[0].Name, service.Spec.Ports[0].Port, service.Spec.Selector), "https8443 map[auth.latchkey.dev/tokenissuer:auth]"; got != want {
+		t.Errorf("got service %s, want %s", got, want)
+	}
+	claim := get(b, &corev1.PersistentVolumeClaim{}, "auth-issuer")
+	if got, want := claim.Spec.Resources.Requests.Storage().String(), "1Gi"; got != want {
+		t.Errorf("got a volume of %s, want %s", got, want)
+	}
+
+	deployment := get(b, &appsv1.Deployment{}, "auth-issuer")
+	deployment.Status.Replicas, deployment.Status.ReadyReplicas = 1, 1
+	b.must(b.client.Status().Update(ctx, deployment))
+	b.reconcile()
+	if got, want := b.conditions(), "Accepted Ready"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := b.issuer().Status.URL, "https://auth-issuer."+b.namespace+".svc:8443"; got != want {
+		t.Errorf("got url %s, want %s", got, want)
+	}
+}
+
+func TestThePodIsTakenByTheRestrictedPodSecurityStandard(t *testing.T) {
+	b := newBench(t)
+	namespace := &corev1.Namespace{}
+	b.must(b.client.Get(ctx, client.ObjectKey{Name: b.namespace}, namespace))
+	namespace.Labels["pod-security.kubernetes.io/enforce"] = "restricted"
+	b.must(b.client.Update(ctx, namespace))
+	b.reconcile()
+	template := get(b, &appsv1.Deployment{}, "auth-issuer").Spec.Template
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, GenerateName: "auth-", Labels: template.Labels}, Spec: template.Spec}
+	pod.Spec.ServiceAccountName = "" // no controller of this control plane makes the namespace's default account
+	if err := b.client.Create(ctx, pod); err != nil && !strings.Contains(err.Error(), `serviceaccount "default" not found`) {
+		t.Errorf("got %v, want the pod taken", err)
+	}
+	if ptr.Deref(template.Spec.AutomountServiceAccountToken, true) {
+		t.Error("got a service-account token in the pod, want none")
+	}
+	if got, want := template.Labels[v1alpha1.LabelInject], "disabled"; got != want {
+		t.Errorf("got inject label %q, want %q", got, want)
+	}
+	var args []string
+	for _, arg := range template.Spec.Containers[0].Args {
+		args = append(args, strings.SplitN(arg, "=", 2)[0])
+	}
+	if diff := cmp.Diff(args, []string{"--config", "--ring", "--users", "--tls", "--data", "--listen", "--admin-address"}); diff != "" {
+		t.Errorf("flags (-got +want):\n%s", diff)
+	}
+}
+
+func TestAnIdleTokenIssuerCausesNoWrites(t *testing.T) {
+	b := newBench(t)
+	b.reconcile()
+	if len(b.wire.Writes()) == 0 {
+		t.Fatal("the first reconcile wrote nothing")
+	}
+	for range 3 {
+		b.clock.SetTime(b.clock.Now().Add(time.Hour))
+		b.reconcile()
+	}
+	if diff := cmp.Diff(b.wire.Writes(), []string(nil)); diff != "" {
+		t.Errorf("writes (-got +want):\n%s", diff)
+	}
+}
+
+func TestOneChangeIsOneWrite(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*v1alpha1.TokenIssuerSpec)
+		want   string
+	}{
+		{name: "a setting reaches the running pod", change: func(s *v1alpha1.TokenIssuerSpec) { s.AccessToken.TTL.Duration = time.Minute }, want: "PATCH configmaps"},
+		{name: "other users are another volume", want: "PATCH deployments", change: func(s *v1alpha1.TokenIssuerSpec) {
+			s.Login.UsersSecretRef.Name = "key-signing-users"
+		}},
+		{name: "the volume grows", change: func(s *v1alpha1.TokenIssuerSpec) { s.Storage.Size = resource.MustParse("2Gi") }, want: "PATCH persistentvolumeclaims"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t)
+			b.must(b.client.Create(ctx, &corev1.Secret{ObjectMeta: b.named("key-signing-users")}))
+			b.reconcile()
+			issuer := b.issuer()
+			test.change(&issuer.Spec)
+			b.must(b.client.Update(ctx, issuer))
+			b.wire.Writes()
+			_, err := b.try()
+			if err != nil && test.want != "PATCH persistentvolumeclaims" { // a volume that is not bound yet cannot grow
+				t.Fatal(err)
+			}
+			var writes []string
+			for _, write := range b.wire.Writes() {
+				verb, path, _ := strings.Cut(write, " ")
+				parts := strings.Split(strings.TrimSuffix(path, "/status"), "/")
+				if kind := parts[len(parts)-2]; kind != "tokenissuers" {
+					writes = append(writes, verb+" "+kind)
+				}
+			}
+			if diff := cmp.Diff(writes, []string{test.want}); diff != "" {
+				t.Errorf("writes (-got +want):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWhatIsChangedByHandIsPutRight(t *testing.T) {
+	b := newBench(t)
+	b.reconcile()
+	deployment := get(b, &appsv1.Deployment{}, "auth-issuer")
+	deployment.Spec.Template.Spec.Containers[0].Image = "forged"
+	deployment.Spec.Template.Spec.Containers[0].SecurityContext.AllowPrivilegeEscalation = ptr.To(true)
+	b.must(b.client.Update(ctx, deployment))
+	service := get(b, &corev1.Service{}, "auth-issuer")
+	service.Spec.Selector = map[string]string{"app": "forged"}
+	b.must(b.client.Update(ctx, service))
+	b.reconcile()
+	container := get(b, &appsv1.Deployment{}, "auth-issuer").Spec.Template.Spec.Containers[0]
+	if got, want := container.Image, "issuer:test"; got != want {
+		t.Errorf("got image %s, want %s", got, want)
+	}
+	if *container.SecurityContext.AllowPrivilegeEscalation {
+		t.Error("got privilege escalation allowed, want it refused again")
+	}
+	// A selector is one value to the API server: the key that was added goes as well.
+	if diff := cmp.Diff(get(b, &corev1.Service{}, "auth-issuer").Spec.Selector, map[string]string{v1alpha1.LabelTokenIssuer: "auth"}); diff != "" {
+		t.Errorf("selector (-got +want):\n%s", diff)
+	}
+}
+
+func TestWhatIsMissingOrWrongIsSaid(t *testing.T) {
+	tests := []struct {
+		name    string
+		arrange func(*bench)
+		want    string
+		message string
+	}{
+		{name: "no SigningKey", want: "RefNotFound RefNotFound", message: `signingKeyRef: SigningKey "key" does not exist`, arrange: func(b *bench) {
+			b.must(b.client.Delete(ctx, get(b, &v1alpha1.SigningKey{}, "key")))
+		}},
+		{name: "no users", want: "RefNotFound RefNotFound", message: `login.usersSecretRef: Secret "users" does not exist`, arrange: func(b *bench) {
+			b.must(b.client.Delete(ctx, get(b, &corev1.Secret{}, "users")))
+		}},
+		{name: "a SigningKey without a key", want: "RefNotReady RefNotReady", message: `SigningKey "key" has no key that signs yet`, arrange: func(b *bench) {
+			key := get(b, &v1alpha1.SigningKey{}, "key")
+			key.Status = v1alpha1.SigningKeyStatus{}
+			b.must(b.client.Status().Update(ctx, key))
+		}},
+		{name: "tokens that outlive their keys", want: "Invalid Invalid", message: "retain of at least 6m0s", arrange: func(b *bench) {
+			key := get(b, &v1alpha1.SigningKey{}, "key")
+			key.Spec.Retain.Duration = 5 * time.Minute
+			b.must(b.client.Update(ctx, key))
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t)
+			test.arrange(b)
+			b.reconcile()
+			if got := b.conditions(); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+			accepted := meta.FindStatusCondition(b.issuer().Status.Conditions, "Accepted")
+			if !strings.Contains(accepted.Message, test.message) {
+				t.Errorf("got message %q, want it to say %q", accepted.Message, test.message)
+			}
+			var deployments appsv1.DeploymentList
+			b.must(b.client.List(ctx, &deployments, client.InNamespace(b.namespace)))
+			if got := len(deployments.Items); got != 0 {
+				t.Errorf("got %d Deployments, want none yet", got)
+			}
+		})
+	}
+}
+
+func TestARunningTokenServiceSurvivesAWrongEdit(t *testing.T) {
+	b := newBench(t)
+	b.reconcile()
+	deployment := get(b, &appsv1.Deployment{}, "auth-issuer")
+	deployment.Status.Replicas, deployment.Status.ReadyReplicas = 1, 1
+	b.must(b.client.Status().Update(ctx, deployment))
+	before := get(b, &appsv1.Deployment{}, "auth-issuer").ResourceVersion
+	issuer := b.issuer()
+	issuer.Spec.SigningKeyRef.Name = "typo"
+	b.must(b.client.Update(ctx, issuer))
+	b.reconcile()
+	if got := get(b, &appsv1.Deployment{}, "auth-issuer").ResourceVersion; got != before {
+		t.Error("got the Deployment written, want it left as it runs")
+	}
+	if got, want := b.conditions(), "RefNotFound Ready"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestTheCertificateIsRenewedInTime(t *testing.T) {
+	b := newBench(t)
+	result := b.reconcile()
+	first := get(b, &corev1.Secret{}, "auth-issuer-tls").Data["tls.crt"]
+	b.clock.SetTime(start.Add(result.RequeueAfter - time.Second))
+	b.reconcile()
+	if got := get(b, &corev1.Secret{}, "auth-issuer-tls").Data["tls.crt"]; string(got) != string(first) {
+		t.Error("got another certificate before it was time")
+	}
+	// A missing reference must not let the certificate run out.
+	b.must(b.client.Delete(ctx, get(b, &corev1.Secret{}, "users")))
+	b.clock.SetTime(start.Add(result.RequeueAfter))
+	b.reconcile()
+	secret := get(b, &corev1.Secret{}, "auth-issuer-tls")
+	renewed, err := pki.Parse(secret.Data["tls.crt"], secret.Data["tls.key"])
+	b.must(err)
+	if string(secret.Data["tls.crt"]) == string(first) || renewed.NeedsRenewal(b.clock.Now()) {
+		t.Error("got the old certificate, want a fresh one")
+	}
+}
+
+func TestACertificateOfAnotherAuthorityIsReplaced(t *testing.T) {
+	b := newBench(t)
+	b.reconcile()
+	other, err := pki.NewCA(start)
+	b.must(err)
+	b.reconciler.CA = other
+	b.reconcile()
+	secret := get(b, &corev1.Secret{}, "auth-issuer-tls")
+	certificate, err := pki.Parse(secret.Data["tls.crt"], secret.Data["tls.key"])
+	b.must(err)
+	if !other.Vouches(certificate, []string{"auth-issuer." + b.namespace + ".svc"}, start) {
+		t.Error("got a certificate that the authority does not vouch for")
+	}
+}
+
+func TestObjectsOfOthersAreLeftAlone(t *testing.T) {
+	tests := []struct {
+		name   string
+		theirs func(*bench) client.Object
+	}{
+		{name: "the ConfigMap", theirs: func(b *bench) client.Object {
+			return &corev1.ConfigMap{ObjectMeta: b.named("auth-issuer"), Data: map[string]string{"mine": "x"}}
+		}},
+		{name: "the Service", theirs: func(b *bench) client.Object {
+			return &corev1.Service{ObjectMeta: b.named("auth-issuer"), Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
+		}},
+		{name: "the Secret", theirs: func(b *bench) client.Object {
+			return &corev1.Secret{ObjectMeta: b.named("auth-issuer-tls"), Data: map[string][]byte{"mine": []byte("x")}}
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t)
+			theirs := test.theirs(b)
+			b.must(b.client.Create(ctx, theirs))
+			before := theirs.GetResourceVersion()
+			if _, err := b.try(); err == nil {
+				t.Error("got no error, want one: it has to be tried again")
+			}
+			b.must(b.client.Get(ctx, client.ObjectKeyFromObject(theirs), theirs))
+			if got := theirs.GetResourceVersion(); got != before {
+				t.Error("got their object written, want it left alone")
+			}
+			if got, want := b.conditions(), "Accepted NotOwned"; got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func TestAManagerKilledBetweenAnyTwoWritesIsFollowedByOneThatGoesOn(t *testing.T) {
+	for writes := 0; ; writes++ {
+		b := newBench(t)
+		b.wire.CutAfter(writes)
+		_, err := b.try()
+		b.wire.Mend()
+		b.reconcile()
+		if got, want := b.conditions(), "Accepted Progressing"; got != want {
+			t.Errorf("killed after %d writes: got %s, want %s", writes, got, want)
+		}
+		b.wire.Writes()
+		b.reconcile()
+		if diff := cmp.Diff(b.wire.Writes(), []string(nil)); diff != "" {
+			t.Errorf("killed after %d writes: writes once all is done (-got +want):\n%s", writes, diff)
+		}
+		if err == nil {
+			if want := 6; writes != want {
+				t.Errorf("got %d writes in a first reconcile, want %d", writes, want)
+			}
+			return
+		}
+	}
+}
