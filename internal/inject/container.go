@@ -34,7 +34,7 @@ const (
 // container is a native sidecar: an init container that keeps running. It is up before the app starts, and gone after the app has ended.
 // Fields that the API server would default are written out, so that what is injected is what is stored.
 func container(sidecar Sidecar, probes []string) corev1.Container {
-	args := []string{"--bundle=" + bundleDir, "--state=" + stateDir, "--pod-ips=$(POD_IPS)"}
+	args := []string{"--bundle=" + bundleDir, "--state=" + stateDir, "--pod-ips=$(POD_IPS)", "--app-host=" + appHost}
 	for _, port := range slices.Sorted(slices.Values(sidecar.Ports)) {
 		args = append(args, "--port="+strconv.Itoa(int(port)))
 	}
