@@ -67,6 +67,9 @@ func (a *app) forward(w http.ResponseWriter, r *http.Request, port uint16, intro
 	}
 	if r.ProtoMajor == 2 {
 		proxy.Transport = a.h2c
+	} else {
+		// Else net/http would swallow the rest of the request's body before it sends a byte of the answer.
+		_ = http.NewResponseController(w).EnableFullDuplex() // it is supported where a body can come over HTTP/1
 	}
 	proxy.ServeHTTP(w, r)
 }

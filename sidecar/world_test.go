@@ -121,7 +121,7 @@ func jwks(t testing.TB, keys ...*keyset.Key) bundle.KeySet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := set.MarshalJSON()
+	data, err := set.Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}

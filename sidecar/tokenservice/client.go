@@ -21,7 +21,7 @@ import (
 // Client reaches one token service. It dials the address that the bundle gives, so that signing in does not hang on DNS, and expects
 // there a certificate of the bundle's CA for the host that the URL names.
 type Client struct {
-	base      *url.URL
+	host      string // and port, as the URL has them
 	transport *http.Transport
 }
 
@@ -39,7 +39,7 @@ func NewClient(service bundle.TokenService) (*Client, error) {
 		return nil, errors.New("tokenService.ca: holds no PEM certificate")
 	}
 	dialer := net.Dialer{Timeout: 2 * time.Second}
-	return &Client{base: base, transport: &http.Transport{
+	return &Client{host: base.Host, transport: &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, network, service.Address)
 		},
@@ -56,4 +56,6 @@ func NewClient(service bundle.TokenService) (*Client, error) {
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
 // endpoint is the URL of one of the service's endpoints.
-func (c *Client) endpoint(path string) *url.URL { return c.base.JoinPath(path) }
+func (c *Client) endpoint(path string) *url.URL {
+	return &url.URL{Scheme: "https", Host: c.host, Path: path}
+}

@@ -1,0 +1,270 @@
+package gate_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/keyset"
+	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/signing"
+	"github.com/latchkey-dev/latchkey/sidecar/gate"
+)
+
+const issuerURL = "https://auth.example"
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newBundle takes tokens of one key, for twenty paths and everything else.
+func newBundle(t testing.TB, key *signing.Key) *bundle.Bundle {
+	t.Helper()
+	set, err := keyset.NewSet(key.Public(time.Time{}))
+	check(t, err)
+	keys, err := set.Marshal()
+	check(t, err)
+	b := &bundle.Bundle{
+		Policy: policy.Document{
+			Default: policy.AccessAuthenticated,
+			Headers: []policy.Header{
+				{Name: "X-Auth-Subject", Claim: "sub"}, {Name: "X-Auth-Email", Claim: "email"}, {Name: "X-Auth-Roles", Claim: "roles"},
+			},
+		},
+		Issuers: []bundle.Issuer{{
+			URL: issuerURL, Audiences: []string{"shop"}, TokenType: "at+jwt", ClockSkew: 5 * time.Second, Keys: keys, Symmetric: set.Symmetric(),
+		}},
+	}
+	for i := range 20 {
+		b.Policy.Rules = append(b.Policy.Rules, policy.Rule{
+			Paths:  []policy.Path{{Prefix: fmt.Sprintf("/api/v%d", i)}},
+			Claims: []policy.Requirement{{Claim: "roles", AnyOf: []string{"admin", "editor"}}},
+		})
+	}
+	return b
+}
+
+func newGate(t testing.TB, key *signing.Key) *gate.Gate {
+	t.Helper()
+	g, err := gate.New(newBundle(t, key), nil)
+	check(t, err)
+	return g
+}
+
+func newKey(t testing.TB, algorithm string) *signing.Key {
+	t.Helper()
+	key, err := signing.Generate(algorithm, 2048)
+	check(t, err)
+	return key
+}
+
+// newToken is good from noon for five minutes.
+func newToken(t testing.TB, key *signing.Key, sub string) string {
+	t.Helper()
+	claims, err := json.Marshal(map[string]any{
+		"iss": issuerURL, "aud": "shop", "sub": sub, "iat": noon.Unix(), "exp": noon.Add(5 * time.Minute).Unix(), "jti": "j-" + sub,
+		"sid": "s-" + sub, "email": sub + "@shop.example", "roles": []string{"viewer", "editor"},
+	})
+	check(t, err)
+	token, err := key.Sign("at+jwt", claims)
+	check(t, err)
+	return token
+}
+
+func newRequest(t testing.TB, path, token string) *http.Request {
+	t.Helper()
+	request, err := http.NewRequest(http.MethodGet, "http://app"+path, nil)
+	check(t, err)
+	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("Accept", "*/*")
+	request.Header.Set("User-Agent", "test")
+	return request
+}
+
+func TestTokenIsVerifiedOnceAndRefusedWhenItsTimeIsOver(t *testing.T) {
+	key := newKey(t, "ES256")
+	g := newGate(t, key)
+	request := newRequest(t, "/api/v7/orders", newToken(t, key, "alice"))
+	type step struct {
+		at     time.Duration
+		token  gate.Token
+		allow  bool
+		reason gate.Reason
+	}
+	steps := []step{
+		{0, gate.TokenVerified, true, "authenticated"},
+		{time.Second, gate.TokenCached, true, "authenticated"},
+		{5*time.Minute + 4*time.Second, gate.TokenCached, true, "authenticated"}, // within the clock skew
+		{5*time.Minute + 5*time.Second, gate.TokenRefused, false, "expired"},
+		{5*time.Minute + 6*time.Second, gate.TokenRefused, false, "expired"},
+	}
+	for _, want := range steps {
+		verdict := g.Judge(request, "/api/v7/orders", noon.Add(want.at))
+		got := step{want.at, verdict.Token, verdict.Allow, verdict.Reason}
+		if got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+}
+
+func TestAuthorizationIsNeverRemembered(t *testing.T) {
+	key := newKey(t, "ES256")
+	b := newBundle(t, key)
+	b.Policy.Rules = append(b.Policy.Rules, policy.Rule{Paths: []policy.Path{{Prefix: "/closed"}}, Access: policy.AccessDeny})
+	g, err := gate.New(b, nil)
+	check(t, err)
+	request := newRequest(t, "/", newToken(t, key, "alice"))
+	for path, want := range map[string]bool{"/": true, "/closed": false, "/api/v1": true} {
+		if got := g.Judge(request, path, noon).Allow; got != want {
+			t.Errorf("%s: got allowed %v, want %v", path, got, want)
+		}
+	}
+}
+
+func TestNewGateTellsAllThatIsWrong(t *testing.T) {
+	b := newBundle(t, newKey(t, "ES256"))
+	b.Policy.Rules[3].Paths[0].Prefix = "api"
+	b.Issuers[0].Keys = bundle.KeySet(`{"keys":[]}`)
+	b.Issuers = append(b.Issuers, b.Issuers[0])
+	b.Issuers[1].URL = "https://other.example"
+	_, err := gate.New(b, nil)
+	if err == nil {
+		t.Fatal("got no error")
+	}
+	for _, path := range []string{"policy: rules[3].paths[0].prefix", "issuers[0].keys", "issuers[1].keys"} {
+		if !strings.Contains(err.Error(), path) {
+			t.Errorf("got %q, want it to name %s", err, path)
+		}
+	}
+}
+
+func TestTokenServiceWhoseRevocationsAreNotFollowedIsRefused(t *testing.T) {
+	b := newBundle(t, newKey(t, "ES256"))
+	b.Issuers[0].TokenService = &bundle.TokenService{URL: "https://issuer", Address: "127.0.0.1:1", CA: "x"}
+	if _, err := gate.New(b, nil); err == nil || !strings.Contains(err.Error(), "issuers[0].tokenService") {
+		t.Errorf("got %v, want an error that names issuers[0].tokenService: revoked tokens would be taken", err)
+	}
+}
+
+func TestManyCallersAtOnceAreNeverMixedUp(t *testing.T) {
+	key := newKey(t, "EdDSA")
+	g := newGate(t, key)
+	tokens := make(map[string]string)
+	for i := range 64 {
+		sub := fmt.Sprintf("user-%d", i)
+		tokens[sub] = newToken(t, key, sub)
+	}
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for sub, token := range tokens {
+				verdict := g.Judge(newRequest(t, "/", token), "/", noon)
+				header := http.Header{"X-Auth-Subject": {"mallory"}}
+				g.Introduce(header, verdict.Caller)
+				if got := header.Get("X-Auth-Subject"); got != sub {
+					t.Errorf("got %q, want %q", got, sub)
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+func TestCacheIsBoundedAndKeepsTheNewest(t *testing.T) {
+	key := newKey(t, "HS256")
+	g := newGate(t, key)
+	requests := make([]*http.Request, 20_000)
+	for i := range requests {
+		sub := fmt.Sprint(i)
+		requests[i] = newRequest(t, "/", newToken(t, key, sub))
+		if verdict := g.Judge(requests[i], "/", noon); !verdict.Allow || verdict.Caller.Subject != sub {
+			t.Fatalf("got %+v, want caller %s", verdict, sub)
+		}
+	}
+	// From the newest back, so that what is verified again pushes out only what is yet to be asked for.
+	cached := 0
+	for i := len(requests) - 1; i >= 0; i-- {
+		if g.Judge(requests[i], "/", noon).Token == gate.TokenCached {
+			cached++
+		}
+	}
+	if cached < 2_500 || cached > 10_000 {
+		t.Errorf("got %d of 20000 tokens from the cache, want a good part of 10000 and no more", cached)
+	}
+}
+
+func TestIntroduceLeavesOtherHeadersAlone(t *testing.T) {
+	key := newKey(t, "ES256")
+	g := newGate(t, key)
+	request := newRequest(t, "/", newToken(t, key, "alice"))
+	verdict := g.Judge(request, "/", noon)
+	header := http.Header{
+		"Accept": {"*/*"}, "Authorization": request.Header["Authorization"], "X_auth_subject": {"mallory"}, "X-Auth-Email": {"a", "b"}, "X-Authority": {"kept"},
+	}
+	g.Introduce(header, verdict.Caller)
+	want := http.Header{
+		"Accept": {"*/*"}, "X-Authority": {"kept"},
+		"X-Auth-Subject": {"alice"}, "X-Auth-Email": {"alice@shop.example"}, "X-Auth-Roles": {"viewer,editor"},
+	}
+	if diff := cmp.Diff(header, want); diff != "" {
+		t.Errorf("got -, want +:\n%s", diff)
+	}
+}
+
+// The whole of what is decided about a request whose token was seen before: verified from the cache, judged by 20 rules, introduced.
+func BenchmarkKnownToken(b *testing.B) {
+	key := newKey(b, "ES256")
+	g := newGate(b, key)
+	requests := make([]*http.Request, 1000)
+	for i := range requests {
+		requests[i] = newRequest(b, "/api/v7/orders/1", newToken(b, key, fmt.Sprint(i)))
+		g.Judge(requests[i], "/api/v7/orders/1", noon)
+	}
+	header := make(http.Header, 8)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		request := requests[i%len(requests)]
+		verdict := g.Judge(request, "/api/v7/orders/1", noon)
+		if !verdict.Allow || verdict.Token != gate.TokenCached {
+			b.Fatalf("got %+v", verdict)
+		}
+		clear(header)
+		for name, values := range request.Header {
+			header[name] = values
+		}
+		g.Introduce(header, verdict.Caller)
+	}
+}
+
+// The same for a token that was never seen: the signature check is nearly all of it.
+func BenchmarkNewToken(b *testing.B) {
+	for _, algorithm := range []string{"ES256", "RS256", "EdDSA", "HS256"} {
+		b.Run(algorithm, func(b *testing.B) {
+			key := newKey(b, algorithm)
+			request := newRequest(b, "/api/v7/orders/1", newToken(b, key, "alice"))
+			document := newBundle(b, key)
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				g, err := gate.New(document, nil)
+				check(b, err)
+				b.StartTimer()
+				if verdict := g.Judge(request, "/api/v7/orders/1", noon); !verdict.Allow {
+					b.Fatalf("got %+v", verdict)
+				}
+			}
+		})
+	}
+}
