@@ -1,0 +1,379 @@
+package distribution_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/controllers/distribution"
+	"github.com/latchkey-dev/latchkey/internal/filetree"
+	"github.com/latchkey-dev/latchkey/test/controllertest"
+	"github.com/latchkey-dev/latchkey/test/controlplane"
+)
+
+var cluster *controlplane.Cluster
+
+func TestMain(m *testing.M) {
+	var err error
+	if cluster, err = controlplane.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := cluster.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+var (
+	ctx   = context.Background()
+	start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	// podIPs gives each pod of these tests an address of its own on the loopback interface.
+	podIPs atomic.Int32
+)
+
+// bench is one pod with a sidecar that says what it has read, under a reconciler whose clock is stepped by hand.
+type bench struct {
+	*testing.T
+	client     client.Client
+	wire       *controllertest.Wire
+	clock      *clocktesting.FakePassiveClock
+	reconciler *distribution.Reconciler
+	namespace  string
+	pod        *corev1.Pod
+
+	mu      sync.Mutex
+	applied map[string]map[string]string
+}
+
+// bundleVolume shows a ConfigMap and a Secret of one name, both optional, as injected pods have it.
+func bundleVolume() corev1.Volume {
+	source := corev1.LocalObjectReference{Name: "p-bundle"}
+	return corev1.Volume{Name: "latchkey-bundle", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+		Sources: []corev1.VolumeProjection{
+			{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: source, Optional: ptr.To(true)}},
+			{Secret: &corev1.SecretProjection{LocalObjectReference: source, Optional: ptr.To(true)}},
+		},
+	}}}
+}
+
+func newBench(t *testing.T, labels map[string]string, volumes ...corev1.Volume) *bench {
+	c, wire := controllertest.Client(t, cluster.Config)
+	b := &bench{T: t, client: c, wire: wire, clock: clocktesting.NewFakePassiveClock(start), namespace: controllertest.Namespace(t, c)}
+	b.reconciler = &distribution.Reconciler{Client: c, Clock: b.clock}
+	b.pod = &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "pod", Labels: labels},
+		Spec: corev1.PodSpec{
+			Containers: []corev1.Container{{Name: "app", Image: "app"}}, Volumes: volumes, AutomountServiceAccountToken: ptr.To(false),
+		},
+	}
+	b.must(c.Create(ctx, b.pod))
+	b.run(fmt.Sprintf("127.79.0.%d", podIPs.Add(1)), corev1.ConditionTrue)
+	return b
+}
+
+func (b *bench) must(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// run sets the pod's status as a kubelet does.
+func (b *bench) run(podIP string, ready corev1.ConditionStatus) {
+	b.Helper()
+	b.must(b.client.Get(ctx, client.ObjectKeyFromObject(b.pod), b.pod))
+	b.pod.Status.Phase, b.pod.Status.PodIP, b.pod.Status.PodIPs = corev1.PodRunning, podIP, []corev1.PodIP{{IP: podIP}}
+	b.pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}
+	b.must(b.client.Status().Update(ctx, b.pod))
+	b.wire.Writes()
+}
+
+// listen starts the admin port of the pod.
+func (b *bench) listen(port int) {
+	b.Helper()
+	listener, err := net.Listen("tcp", fmt.Sprintf("%s:%d", b.pod.Status.PodIP, port))
+	b.must(err)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if r.URL.Path != "/applied" {
+			http.NotFound(w, r)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"volumes": b.applied})
+	}))
+	b.must(server.Listener.Close())
+	server.Listener = listener
+	server.Start()
+	b.Cleanup(server.Close)
+}
+
+// says makes the pod report a hash of a volume, as "applied" or "rejected".
+func (b *bench) says(volume, what string, files map[string][]byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.applied == nil {
+		b.applied = map[string]map[string]string{}
+	}
+	b.applied[volume] = map[string]string{what: filetree.Hash(files)}
+}
+
+func (b *bench) reconcile() reconcile.Result {
+	b.Helper()
+	result, err := b.reconciler.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(b.pod)})
+	b.must(err)
+	return result
+}
+
+// poke is the pod's annotation, its hash left out: "#2", or "" when it was never poked.
+func (b *bench) poke() string {
+	b.Helper()
+	b.must(b.client.Get(ctx, client.ObjectKeyFromObject(b.pod), b.pod))
+	_, attempt, found := strings.Cut(b.pod.Annotations[v1alpha1.AnnotationVolumes], " ")
+	if !found {
+		return ""
+	}
+	return "#" + attempt
+}
+
+func (b *bench) configMap(content string) map[string][]byte {
+	b.Helper()
+	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "p-bundle"}, Data: map[string]string{"bundle.json": content}}
+	err := b.client.Create(ctx, configMap)
+	if err != nil {
+		b.must(b.client.Update(ctx, configMap))
+	}
+	b.wire.Writes()
+	return map[string][]byte{"bundle.json": []byte(content)}
+}
+
+var injected = map[string]string{v1alpha1.LabelPolicy: "p"}
+
+func TestAPodThatIsBehindIsPokedUntilItHasCaughtUp(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	b.listen(15020)
+	b.says("latchkey-bundle", "applied", b.configMap("one"))
+	if result := b.reconcile(); result.RequeueAfter != 0 || b.poke() != "" {
+		t.Fatalf("got poke %q and a return after %s for a pod in step, want neither", b.poke(), result.RequeueAfter)
+	}
+	two := b.configMap("two")
+	for _, step := range []struct {
+		after time.Duration
+		poke  string
+		next  time.Duration
+	}{
+		{poke: "#1", next: time.Second},
+		{after: 300 * time.Millisecond, poke: "#1", next: 700 * time.Millisecond}, // woken early, by our own patch
+		{after: 700 * time.Millisecond, poke: "#2", next: 2 * time.Second},
+		{after: 2 * time.Second, poke: "#3", next: 4 * time.Second},
+		{after: 4 * time.Second, poke: "#4", next: 8 * time.Second},
+	} {
+		b.clock.SetTime(b.clock.Now().Add(step.after))
+		result := b.reconcile()
+		if got := b.poke(); got != step.poke || result.RequeueAfter != step.next {
+			t.Errorf("after %s: got poke %s and the next look after %s, want %s and %s", step.after, got, result.RequeueAfter, step.poke, step.next)
+		}
+	}
+	b.says("latchkey-bundle", "applied", two)
+	b.wire.Writes()
+	b.clock.SetTime(b.clock.Now().Add(time.Hour))
+	if result := b.reconcile(); result.RequeueAfter != 0 {
+		t.Errorf("got the next look after %s for a pod in step, want none", result.RequeueAfter)
+	}
+	if diff := cmp.Diff(b.wire.Writes(), []string(nil)); diff != "" {
+		t.Errorf("writes for a pod in step (-got +want):\n%s", diff)
+	}
+	b.configMap("three")
+	b.reconcile()
+	if got, want := b.poke(), "#1"; got != want {
+		t.Errorf("got poke %s for the next change, want %s", got, want)
+	}
+}
+
+func TestAPodThatNeverReportsIsPokedOnceAMinuteAtMost(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	b.configMap("one")
+	var result reconcile.Result
+	for range 20 {
+		result = b.reconcile()
+		b.clock.SetTime(b.clock.Now().Add(result.RequeueAfter))
+	}
+	if got, want := result.RequeueAfter, time.Minute; got != want {
+		t.Errorf("got a pause of %s, want %s", got, want)
+	}
+}
+
+func TestWhatAPodRejectedHasArrived(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	b.listen(15020)
+	b.says("latchkey-bundle", "rejected", b.configMap("broken"))
+	b.reconcile()
+	if got := b.poke(); got != "" {
+		t.Errorf("got poke %s, want none", got)
+	}
+}
+
+func TestAPodThatIsStartingIsNotPoked(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	b.run(b.pod.Status.PodIP, corev1.ConditionFalse)
+	b.configMap("one")
+	result := b.reconcile()
+	if got := b.poke(); got != "" || result.RequeueAfter == 0 {
+		t.Errorf("got poke %q and the next look after %s, want none and a look", got, result.RequeueAfter)
+	}
+	b.listen(15020) // it is up now, not ready, and has read what is no more
+	b.says("latchkey-bundle", "applied", map[string][]byte{"bundle.json": []byte("zero")})
+	b.reconcile()
+	if got, want := b.poke(), "#1"; got != want {
+		t.Errorf("got poke %q, want %s", got, want)
+	}
+}
+
+func TestAManagerThatStartsAnewGoesOnCounting(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	b.configMap("one")
+	b.reconcile()
+	b.reconciler = &distribution.Reconciler{Client: b.client, Clock: b.clock}
+	b.reconcile()
+	if got, want := b.poke(), "#2"; got != want {
+		t.Errorf("got poke %s, want %s", got, want)
+	}
+}
+
+func TestPodsThatAreNotOursOrGoneAreLeftAlone(t *testing.T) {
+	tests := []struct {
+		name    string
+		labels  map[string]string
+		arrange func(*bench)
+	}{
+		{name: "no label of ours", labels: map[string]string{"app": "a"}},
+		{name: "completed", labels: injected, arrange: func(b *bench) {
+			b.pod.Status.Phase = corev1.PodSucceeded
+			b.must(b.client.Status().Update(ctx, b.pod))
+		}},
+		{name: "being deleted", labels: injected, arrange: func(b *bench) {
+			b.pod.Finalizers = []string{"example.com/hold"}
+			b.must(b.client.Update(ctx, b.pod))
+			b.must(b.client.Delete(ctx, b.pod))
+		}},
+		{name: "gone", labels: injected, arrange: func(b *bench) {
+			b.must(b.client.Delete(ctx, b.pod, client.GracePeriodSeconds(0)))
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t, test.labels, bundleVolume())
+			b.configMap("one")
+			if test.arrange != nil {
+				test.arrange(b)
+			}
+			b.wire.Writes()
+			if result := b.reconcile(); result.RequeueAfter != 0 {
+				t.Errorf("got the next look after %s, want none", result.RequeueAfter)
+			}
+			if diff := cmp.Diff(b.wire.Writes(), []string(nil)); diff != "" {
+				t.Errorf("writes (-got +want):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestVolumesOfEveryKindAreFollowed(t *testing.T) {
+	secretVolume := corev1.Volume{Name: "latchkey-ring", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "ring"}}}
+	renamed := corev1.Volume{Name: "latchkey-config", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+		LocalObjectReference: corev1.LocalObjectReference{Name: "p-bundle"}, Items: []corev1.KeyToPath{{Key: "bundle.json", Path: "renamed.json"}},
+	}}}
+	missing := corev1.Volume{Name: "latchkey-users", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "gone"}}}
+	theirs := corev1.Volume{Name: "data", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "ring"}}}
+	tests := []struct {
+		name    string
+		volume  corev1.Volume
+		wanted  map[string][]byte // what the pod has to say to be in step
+		nothing bool              // in step whatever it says
+	}{
+		{name: "projected", volume: bundleVolume(), wanted: map[string][]byte{"bundle.json": []byte("one")}},
+		{name: "a Secret", volume: secretVolume, wanted: map[string][]byte{"ring.json": []byte("keys")}},
+		{name: "some keys under other names", volume: renamed, wanted: map[string][]byte{"renamed.json": []byte("one")}},
+		{name: "one whose Secret is missing", volume: missing, nothing: true},
+		{name: "one of the app's", volume: theirs, nothing: true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t, map[string]string{v1alpha1.LabelTokenIssuer: "t"}, test.volume)
+			b.listen(8081)
+			b.must(b.client.Create(ctx, &corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "ring"}, Data: map[string][]byte{"ring.json": []byte("keys")},
+			}))
+			b.configMap("one")
+			b.says(test.volume.Name, "applied", map[string][]byte{"other": nil})
+			b.reconcile()
+			if got, want := b.poke() != "", !test.nothing; got != want {
+				t.Errorf("behind: got poked %v, want %v", got, want)
+			}
+			b.says(test.volume.Name, "applied", test.wanted)
+			b.clock.SetTime(start.Add(time.Hour))
+			before := b.poke()
+			b.reconcile()
+			if got := b.poke(); got != before {
+				t.Errorf("in step: got poke %s, want none after %s", got, before)
+			}
+		})
+	}
+}
+
+func TestTrimKeepsWhatIsReadAndNothingElse(t *testing.T) {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p", UID: "u", ResourceVersion: "1", Labels: injected, Annotations: map[string]string{
+			v1alpha1.AnnotationVolumes: "x 1", "other": "y",
+		}},
+		Spec: corev1.PodSpec{
+			Containers: []corev1.Container{{Name: "app"}},
+			Volumes:    []corev1.Volume{bundleVolume(), {Name: "data"}},
+		},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1", Message: "m", Conditions: []corev1.PodCondition{{Type: corev1.PodReady}, {Type: corev1.PodScheduled}}},
+	}
+	want := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p", UID: "u", ResourceVersion: "1", Labels: injected, Annotations: map[string]string{
+			v1alpha1.AnnotationVolumes: "x 1",
+		}},
+		Spec:   corev1.PodSpec{Volumes: []corev1.Volume{bundleVolume()}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1", Conditions: []corev1.PodCondition{{Type: corev1.PodReady}}},
+	}
+	got, err := distribution.Trim(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(got, any(want)); diff != "" {
+		t.Errorf("a pod of ours (-got +want):\n%s", diff)
+	}
+	pod.Labels = map[string]string{"app": "a"}
+	got, err = distribution.Trim(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p", UID: "u", ResourceVersion: "1"}}
+	if diff := cmp.Diff(got, any(bare)); diff != "" {
+		t.Errorf("a pod of others (-got +want):\n%s", diff)
+	}
+}
