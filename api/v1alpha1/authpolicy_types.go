@@ -189,16 +189,18 @@ type PolicyRule struct {
 type PathMatch struct {
 	// exact matches this path only. It must start with "/" and be written as it is after normalisation: no "//", "." or "..".
 	// +kubebuilder:validation:Pattern=`^/`
-	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:XValidation:rule="!self.contains('//') && !self.contains(';') && !(self + '/').contains('/./') && !(self + '/').contains('/../')",message="no request can have such a path: those with //, ; or a .. segment are refused before any rule is asked"
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="!self.contains('//') && !self.contains(';')",message="no request can have such a path: those with // or ; are refused before any rule is asked"
+	// +kubebuilder:validation:XValidation:rule="!(self + '/').contains('/./') && !(self + '/').contains('/../')",message="no request can have such a path: those with a . or .. segment are refused before any rule is asked"
 	// +optional
 	Exact string `json:"exact,omitempty"`
 
 	// prefix matches this path and everything below it, by whole segments: "/admin" matches "/admin" and "/admin/users", not
 	// "/administrator".
 	// +kubebuilder:validation:Pattern=`^/`
-	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:XValidation:rule="!self.contains('//') && !self.contains(';') && !(self + '/').contains('/./') && !(self + '/').contains('/../')",message="no request can have such a path: those with //, ; or a .. segment are refused before any rule is asked"
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="!self.contains('//') && !self.contains(';')",message="no request can have such a path: those with // or ; are refused before any rule is asked"
+	// +kubebuilder:validation:XValidation:rule="!(self + '/').contains('/./') && !(self + '/').contains('/../')",message="no request can have such a path: those with a . or .. segment are refused before any rule is asked"
 	// +kubebuilder:validation:XValidation:rule="self == '/' || !self.endsWith('/')",message="must not end with /: a prefix matches its own path and everything below it, by whole segments"
 	// +optional
 	Prefix string `json:"prefix,omitempty"`
