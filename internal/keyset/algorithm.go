@@ -1,10 +1,12 @@
 package keyset
 
 import (
+	"crypto"
 	"crypto/elliptic"
 	"slices"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
+	"github.com/lestrrat-go/jwx/v2/jws"
 )
 
 // An algorithm is one JWS algorithm (RFC 7518 section 3.1, RFC 8037) and what its keys look like.
@@ -14,6 +16,7 @@ type algorithm struct {
 	crv   string         // the curve that goes with it, for EC and OKP
 	curve elliptic.Curve // for EC
 	bytes int            // the least length of an HS key: that of the hash (RFC 7518 section 3.2)
+	pss   crypto.Hash    // the hash of PS algorithms
 }
 
 var algorithms = []algorithm{
@@ -23,9 +26,9 @@ var algorithms = []algorithm{
 	{name: "RS256", kty: "RSA"},
 	{name: "RS384", kty: "RSA"},
 	{name: "RS512", kty: "RSA"},
-	{name: "PS256", kty: "RSA"},
-	{name: "PS384", kty: "RSA"},
-	{name: "PS512", kty: "RSA"},
+	{name: "PS256", kty: "RSA", pss: crypto.SHA256},
+	{name: "PS384", kty: "RSA", pss: crypto.SHA384},
+	{name: "PS512", kty: "RSA", pss: crypto.SHA512},
 	{name: "EdDSA", kty: "OKP", crv: "Ed25519"},
 	{name: "HS256", kty: "oct", bytes: 32},
 	{name: "HS384", kty: "oct", bytes: 48},
@@ -59,4 +62,10 @@ func lookupAlgorithm(name string) (algorithm, bool) {
 	return algorithms[i], true
 }
 
-func (a algorithm) jwa() jwa.SignatureAlgorithm { return jwa.SignatureAlgorithm(a.name) }
+// verifier returns what checks signatures of the algorithm.
+func (a algorithm) verifier() (jws.Verifier, error) {
+	if a.pss != 0 {
+		return pssVerifier(a.pss), nil
+	}
+	return jws.NewVerifier(jwa.SignatureAlgorithm(a.name))
+}

@@ -82,7 +82,7 @@ func (m members) key() (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := jws.NewVerifier(alg.jwa())
+	verifier, err := alg.verifier()
 	if err != nil {
 		return nil, fmt.Errorf("alg: %w", err)
 	}

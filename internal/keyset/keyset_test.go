@@ -2,11 +2,13 @@ package keyset_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -310,6 +312,22 @@ func TestLookupWithoutAKidNeedsAnOnlyKey(t *testing.T) {
 	}
 	if _, got := must(keyset.Parse(document(with(ecJWK(), "kid", nil)))).Lookup("x"); got {
 		t.Error("got a key without a kid for a kid")
+	}
+}
+
+func TestPSSTakesASaltAsLongAsTheHashOnly(t *testing.T) {
+	key := must(keyset.New("a", "PS256", &rsaKey.PublicKey, time.Time{}))
+	input := []byte("a.b")
+	digest := sha256.Sum256(input)
+	for length, want := range map[int]bool{32: true, 20: false, 31: false, 33: false, 64: false} {
+		signature := must(rsa.SignPSS(rand.Reader, rsaKey, crypto.SHA256, digest[:], &rsa.PSSOptions{SaltLength: length}))
+		if got := key.Verify(input, signature) == nil; got != want {
+			t.Errorf("a salt of %d bytes: got %t, want %t", length, got, want)
+		}
+	}
+	longest := must(rsa.SignPSS(rand.Reader, rsaKey, crypto.SHA256, digest[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthAuto}))
+	if key.Verify(input, longest) == nil {
+		t.Error("the longest salt: got it taken")
 	}
 }
 
