@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// refreshCookie is the name of the cookie that holds the refresh token.
+const refreshCookie = "__Secure-latchkey-refresh"
+
+// request is one HTTP request as a person would type it: Path begins with $APP, and headers may hold other shell variables.
+type request struct {
+	Method  string // GET unless said otherwise
+	Path    string
+	Headers []string // "Name: value"
+	JSON    string   // body; makes the method POST
+}
+
+// answer is what came back.
+type answer struct {
+	Status  int
+	Header  http.Header
+	Body    []byte
+	Took    time.Duration
+	request request
+}
+
+// curl is the request as a command.
+func (r request) curl() string {
+	command := "curl -i " + quote(r.Path)
+	if r.Method != "" && !(r.Method == http.MethodPost && r.JSON != "") {
+		command += " -X " + r.Method
+	}
+	for _, header := range r.Headers {
+		command += " -H " + quote(header)
+	}
+	if r.JSON != "" {
+		command += " --json " + quote(r.JSON)
+	}
+	return command
+}
+
+// quote makes one word of the shell of text, whose variables stay variables.
+func quote(text string) string {
+	switch {
+	case !strings.ContainsAny(text, " \"'{}*?&;|<>()"):
+		return text
+	case strings.Contains(text, "$"):
+		return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"`
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// variables are the shell variables that the commands on the screen use. They are kept in a file, for a shell to read.
+type variables struct {
+	file   string
+	values map[string]string
+}
+
+func (v *variables) set(name, value string) error {
+	v.values[name] = value
+	var text strings.Builder
+	text.WriteString("# The variables of the demo's commands: read this file with `. " + v.file + "`.\n")
+	names := make([]string, 0, len(v.values))
+	for name := range v.values {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		fmt.Fprintf(&text, "%s='%s'\n", name, v.values[name])
+	}
+	return os.WriteFile(v.file, []byte(text.String()), 0o600)
+}
+
+func (v *variables) expand(text string) string {
+	return os.Expand(text, func(name string) string { return v.values[name] })
+}
+
+// client sends exactly what is shown: no redirects followed, nothing compressed, no cookies kept, no proxy.
+var client = &http.Client{
+	Transport:     &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	Timeout:       10 * time.Second,
+}
+
+// send makes a request without showing it.
+func (d *demo) send(ctx context.Context, r request) (*answer, error) {
+	method, body := r.Method, io.Reader(nil)
+	if r.JSON != "" {
+		method, body = http.MethodPost, strings.NewReader(r.JSON)
+	}
+	wire, err := http.NewRequestWithContext(ctx, method, d.vars.expand(r.Path), body)
+	if err != nil {
+		return nil, err
+	}
+	wire.Header.Set("User-Agent", "latchkey-demo")
+	if r.JSON != "" {
+		wire.Header.Set("Content-Type", "application/json")
+	}
+	for _, header := range r.Headers {
+		name, value, _ := strings.Cut(header, ": ")
+		wire.Header[name] = append(wire.Header[name], d.vars.expand(value)) // the name as it was typed, x_auth_subject too
+	}
+	began := time.Now()
+	response, err := client.Do(wire)
+	if err != nil {
+		return nil, interrupted(ctx, err)
+	}
+	defer response.Body.Close()
+	bytes, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err != nil {
+		return nil, interrupted(ctx, err)
+	}
+	return &answer{Status: response.StatusCode, Header: response.Header, Body: bytes, Took: time.Since(began), request: r}, nil
+}
+
+// show makes a request before the reader's eyes.
+func (d *demo) show(ctx context.Context, r request) (*answer, error) {
+	d.screen.command(r.curl())
+	a, err := d.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	d.showAnswer(a)
+	return a, nil
+}
+
+// worthShowing are the headers that say something about sign-in.
+var worthShowing = []string{"Www-Authenticate", "Set-Cookie", "Retry-After", "Content-Type"}
+
+func (d *demo) showAnswer(a *answer) {
+	style := green
+	if a.Status >= 400 {
+		style = yellow
+	}
+	d.screen.line(style, indent(fmt.Sprintf("HTTP/1.1 %d %s", a.Status, http.StatusText(a.Status))))
+	for _, name := range worthShowing {
+		for _, value := range a.Header[name] {
+			d.screen.line(dim, indent(strings.Replace(name, "Www", "WWW", 1)+": "+abbreviate(value)))
+		}
+	}
+	if body := pretty(a.Body); body != "" {
+		d.screen.indented(abbreviate(body))
+	}
+	d.screen.blank()
+}
+
+// pretty indents JSON that does not fit on a line.
+func pretty(body []byte) string {
+	var compact, indented bytes.Buffer
+	if json.Compact(&compact, body) != nil {
+		return strings.TrimSpace(string(body))
+	}
+	if compact.Len() <= 100 {
+		return compact.String()
+	}
+	_ = json.Indent(&indented, compact.Bytes(), "", "  ") // it was compacted: it is JSON
+	return indented.String()
+}
+
+// secrets are what is too long to read: JWTs and refresh tokens. Their beginning and end tell them apart.
+var secrets = regexp.MustCompile(`eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+|` + refreshCookie + `=[A-Za-z0-9_-]{24,}`)
+
+func abbreviate(text string) string {
+	return secrets.ReplaceAllStringFunc(text, func(secret string) string {
+		name := ""
+		if rest, ok := strings.CutPrefix(secret, refreshCookie+"="); ok {
+			name, secret = refreshCookie+"=", rest
+		}
+		return name + secret[:8] + "…" + secret[len(secret)-8:]
+	})
+}
+
+// status is an error unless the answer has this status.
+func (a *answer) status(want int) error {
+	if a.Status != want {
+		return fmt.Errorf("%s answered %d, want %d: %s", a.request.curl(), a.Status, want, bytes.TrimSpace(a.Body))
+	}
+	return nil
+}
+
+// into reads a JSON body.
+func (a *answer) into(value any) error {
+	if err := json.Unmarshal(a.Body, value); err != nil {
+		return fmt.Errorf("%s: the body is not what was expected: %w", a.request.curl(), err)
+	}
+	return nil
+}
+
+// reason is the stable reason that an error's body gives (RFC 9457 problem details).
+func (a *answer) reason() string {
+	var problem struct{ Reason string }
+	_ = json.Unmarshal(a.Body, &problem) // a body of another kind gives none
+	return problem.Reason
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// guardedVariable tells the process that it runs under the guard.
+const guardedVariable = "LATCHKEY_DEMO_GUARDED"
+
+const (
+	prSetDeathSignal = 1  // PR_SET_PDEATHSIG of prctl(2)
+	prSetSubreaper   = 36 // PR_SET_CHILD_SUBREAPER
+)
+
+// guard runs the demo proper as a child, and sees to it that nothing is left behind, even by a demo that is killed: processes that lose their
+// parent become children of the guard, which ends them, and all temporary files are below a directory that it removes. When the guard itself
+// is killed the demo is told, and cleans up as after Ctrl-C.
+func guard() int {
+	prctl(prSetSubreaper, 1)
+	prctl(prSetDeathSignal, uintptr(syscall.SIGTERM)) // `go run` and make do not pass on that they were ended
+
+	temporary, err := os.MkdirTemp("", "latchkey-demo-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		return 1
+	}
+	defer os.RemoveAll(temporary)
+	self, err := os.Executable()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		return 1
+	}
+
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	demo := exec.Command(self, os.Args[1:]...)
+	demo.Stdout, demo.Stderr = os.Stdout, os.Stderr
+	demo.Env = append(os.Environ(), guardedVariable+"=yes", "TMPDIR="+temporary)
+	// In a process group of its own, so that Ctrl-C comes here first and a second one can end what does not end by itself.
+	demo.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if err := demo.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		return 1
+	}
+	go func() {
+		<-signals
+		_ = demo.Process.Signal(syscall.SIGTERM)
+		<-signals
+		_ = demo.Process.Kill()
+	}()
+
+	err = demo.Wait()
+	endChildren()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit) && exit.ExitCode() >= 0:
+		return exit.ExitCode()
+	}
+	fmt.Fprintln(os.Stderr, "demo:", err)
+	return 1
+}
+
+// endChildren kills every child that is left, and theirs as they become ours, until there are none.
+func endChildren() {
+	for {
+		for _, pid := range children() {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		if _, err := syscall.Wait4(-1, nil, 0, nil); err != nil && !errors.Is(err, syscall.EINTR) {
+			return // ECHILD
+		}
+	}
+}
+
+func children() []int {
+	var pids []int
+	files, _ := filepath.Glob("/proc/[0-9]*/stat") // fails for a bad pattern only
+	for _, file := range files {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // ended meanwhile
+		}
+		// pid (name) state ppid ...; the name may hold anything, parentheses too
+		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		if len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid()) {
+			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// prctl sets a property of this process. Where the kernel does not know it there is nothing to be done about it.
+func prctl(option int, value uintptr) {
+	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, uintptr(option), value, 0)
+}
