@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -106,7 +105,7 @@ func (s *sidecar) refuseRoute(w http.ResponseWriter, r *http.Request, status int
 }
 
 func (s *sidecar) logAllowed(r *http.Request, path string, verdict gate.Verdict) {
-	if !s.log.Enabled(context.Background(), slog.LevelDebug) {
+	if !s.log.Enabled(r.Context(), slog.LevelDebug) {
 		return
 	}
 	subject := ""

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -48,15 +49,15 @@ func (v *volume) set(state volumeState) {
 }
 
 // load brings what the bundle's directory holds into force. When it cannot, the last good bundle stays, and the sidecar says so: in its
-// state, in its log and in its metrics. Calls come one after the other.
-func (s *sidecar) load(tree filetree.Tree, readErr error) {
+// state, in its log and in its metrics. Calls come one after the other. What a bundle sets going ends with ctx.
+func (s *sidecar) load(ctx context.Context, tree filetree.Tree, readErr error) {
 	state := s.bundle.get()
 	err := readErr
 	hash := ""
 	if err == nil {
 		hash = filetree.Hash(tree)
 		if hash != state.Applied {
-			err = s.apply(tree)
+			err = s.apply(ctx, tree)
 		}
 	}
 	if err != nil {
@@ -80,7 +81,7 @@ func (s *sidecar) load(tree filetree.Tree, readErr error) {
 }
 
 // apply builds a snapshot whole and swaps it in, or changes nothing.
-func (s *sidecar) apply(tree filetree.Tree) error {
+func (s *sidecar) apply(ctx context.Context, tree filetree.Tree) error {
 	data, there := tree[bundle.FileName]
 	if !there {
 		return errors.New(bundle.FileName + " is not there")
@@ -110,7 +111,7 @@ func (s *sidecar) apply(tree filetree.Tree) error {
 		next.routes = tokenservice.NewRoutes(session.PathPrefix, next.service, s.refuseRoute, s.log)
 	}
 
-	follow.Start()
+	follow.Start(ctx)
 	if last := s.current.Swap(next); last != nil && last.service != nil {
 		last.service.Close()
 	}

@@ -125,7 +125,7 @@ func TestRevocationStreamOfAnImpostorIsNotFollowed(t *testing.T) {
 	service.serve("somebody-else.shop.svc")
 	w.start()
 	service.revoke("session-of-alice")
-	w.eventually("the sidecar has tried", func() bool { return strings.Contains(w.log.String(), "revocation stream not reached") })
+	w.eventually("the sidecar has tried", func() bool { return strings.Contains(w.log.String(), "revocation stream not followed") })
 	if got := w.do("GET", "/", w.token("alice", nil)).Status; got != 200 {
 		t.Errorf("got %d, want 200: only the token service may revoke", got)
 	}

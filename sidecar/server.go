@@ -38,7 +38,7 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 
-	follower, err := tokenservice.NewFollower(background, config.StateDir, logger)
+	follower, err := tokenservice.NewFollower(config.StateDir, logger)
 	if err != nil {
 		return fmt.Errorf("--state: %w", err)
 	}
@@ -48,7 +48,8 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 	defer s.app.close()
 
 	// The first bundle before the first request, when there is one. Without, requests are refused until it comes.
-	s.load(filetree.Read(config.BundleDir))
+	tree, err := filetree.Read(config.BundleDir)
+	s.load(background, tree, err)
 
 	traffic, own, err := s.listen(background, config)
 	if err != nil {
@@ -58,12 +59,14 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 	var running sync.WaitGroup
 	for _, each := range slices.Concat(traffic, own) {
 		running.Go(func() {
-			if err := each.server.Serve(each.listener); !errors.Is(err, http.ErrServerClosed) {
-				failed <- err
+			if ended := each.server.Serve(each.listener); !errors.Is(ended, http.ErrServerClosed) {
+				failed <- ended
 			}
 		})
 	}
-	running.Go(func() { filetree.Watch(background, config.BundleDir, s.load) })
+	running.Go(func() {
+		filetree.Watch(background, config.BundleDir, func(tree filetree.Tree, err error) { s.load(background, tree, err) })
+	})
 	logger.Info("serving", "podIPs", config.PodIPs, "ports", config.Ports, "app", config.AppHost)
 
 	select {
@@ -77,7 +80,7 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 		_ = each.server.Close() // whatever is still open has had its time
 	}
 	running.Wait()
-	_ = s.flight.wait(context.Background())
+	_ = s.flight.wait(context.WithoutCancel(ctx))
 	logger.Info("stopped")
 	return err
 }

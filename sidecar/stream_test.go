@@ -14,7 +14,7 @@ import (
 func TestEventsArriveAsTheyAreSent(t *testing.T) {
 	w := newWorld(t)
 	next := make(chan string)
-	w.serveApp(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	w.serveApp(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
 		for event := range next {
 			_, _ = io.WriteString(rw, "data: "+event+"\n\n")

@@ -15,13 +15,13 @@ import (
 type Token string
 
 const (
-	// TokenNone: there was none.
+	// TokenNone says that there was none.
 	TokenNone Token = "none"
-	// TokenCached: it was verified before.
+	// TokenCached says that it was verified before.
 	TokenCached Token = "cached"
-	// TokenVerified: it was verified now.
+	// TokenVerified says that it was verified now.
 	TokenVerified Token = "verified"
-	// TokenRefused: it is not valid, or not any more.
+	// TokenRefused says that it is not valid, or not any more.
 	TokenRefused Token = "refused"
 )
 

@@ -41,9 +41,9 @@ func New(b *bundle.Bundle, revoked map[string]*revocation.Set) (*Gate, error) {
 		if issuer.Symmetric {
 			parse = keyset.ParseSymmetric
 		}
-		keys, err := parse(issuer.Keys)
-		if err != nil {
-			wrong = append(wrong, fmt.Errorf("issuers[%d].keys: %w", i, err))
+		keys, refused := parse(issuer.Keys)
+		if refused != nil {
+			wrong = append(wrong, fmt.Errorf("issuers[%d].keys: %w", i, refused))
 			continue
 		}
 		if issuer.TokenService != nil && revoked[issuer.URL] == nil {

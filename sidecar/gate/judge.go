@@ -12,9 +12,9 @@ import (
 type Reason string
 
 const (
-	// ReasonSeveralCredentials: more than one Authorization header. Whichever we read, the app might read the other.
+	// ReasonSeveralCredentials says that there is more than one Authorization header. Whichever we read, the app might read the other.
 	ReasonSeveralCredentials Reason = "several_credentials"
-	// ReasonRevoked: the token's session has ended.
+	// ReasonRevoked says that the token's session has ended.
 	ReasonRevoked Reason = "revoked"
 )
 

@@ -16,7 +16,6 @@ import (
 // Follower keeps one set of revocations for each token service in step with that service. The sets outlive bundles and, through the
 // state directory, the process.
 type Follower struct {
-	ctx     context.Context // everything that the Follower starts ends with it
 	dir     string
 	log     *slog.Logger
 	running sync.WaitGroup
@@ -25,12 +24,12 @@ type Follower struct {
 	streams map[string]*stream // by the issuer's URL
 }
 
-// NewFollower returns a Follower that follows nobody yet and keeps its state in dir. It works until ctx ends; see Wait.
-func NewFollower(ctx context.Context, dir string, log *slog.Logger) (*Follower, error) {
+// NewFollower returns a Follower that follows nobody yet and keeps its state in dir.
+func NewFollower(dir string, log *slog.Logger) (*Follower, error) {
 	if err := checkWritable(dir); err != nil {
 		return nil, err
 	}
-	return &Follower{ctx: ctx, dir: dir, log: log, streams: map[string]*stream{}}, nil
+	return &Follower{dir: dir, log: log, streams: map[string]*stream{}}, nil
 }
 
 // Plan is whom to follow from now on. Until Start nothing has changed.
@@ -68,8 +67,8 @@ func (f *Follower) Prepare(services map[string]bundle.TokenService) (*Plan, erro
 // Sets are the revocations of each issuer's token service. They begin with what the state directory holds, and grow from Start on.
 func (p *Plan) Sets() map[string]*revocation.Set { return p.sets }
 
-// Start carries the plan out. A stream that is to go on at the same place is not disturbed.
-func (p *Plan) Start() {
+// Start carries the plan out. A stream that is to go on at the same place is not disturbed; what is started ends with ctx, see Wait.
+func (p *Plan) Start(ctx context.Context) {
 	f := p.follower
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -81,7 +80,7 @@ func (p *Plan) Start() {
 	}
 	for issuer, service := range p.services {
 		if f.streams[issuer] == nil {
-			f.streams[issuer] = f.start(issuer, service, p.clients[issuer], p.sets[issuer])
+			f.streams[issuer] = f.start(ctx, issuer, service, p.clients[issuer], p.sets[issuer])
 		}
 	}
 }
@@ -111,8 +110,8 @@ func (f *Follower) State() []StreamState {
 	return states
 }
 
-func (f *Follower) start(issuer string, service bundle.TokenService, client *Client, set *revocation.Set) *stream {
-	ctx, cancel := context.WithCancel(f.ctx)
+func (f *Follower) start(ctx context.Context, issuer string, service bundle.TokenService, client *Client, set *revocation.Set) *stream {
+	ctx, cancel := context.WithCancel(ctx)
 	s := &stream{
 		service: service, client: client, set: set, file: stateFile(f.dir, issuer), changed: make(chan struct{}, 1),
 		log: f.log.With("issuer", issuer), now: time.Now, cancel: cancel, ended: make(chan struct{}),

@@ -50,19 +50,17 @@ func (s *stream) stop() {
 // follow connects, again and again, until ctx ends.
 func (s *stream) follow(ctx context.Context) {
 	defer s.client.Close()
-	retry := firstRetry
+	retry, level := firstRetry, slog.LevelWarn
 	for {
 		err := s.connect(ctx)
-		wasConnected := s.connected.Swap(false)
+		if s.connected.Swap(false) {
+			retry, level = firstRetry, slog.LevelWarn
+		}
 		if ctx.Err() != nil {
 			return
 		}
-		if wasConnected {
-			s.log.Warn("revocation stream lost; what is known stays in force", "error", err)
-			retry = firstRetry
-		} else {
-			s.log.Debug("revocation stream not reached", "error", err)
-		}
+		s.log.Log(ctx, level, "revocation stream not followed; what is known stays in force", "error", err)
+		level = slog.LevelDebug // once for each outage is enough
 		select {
 		case <-ctx.Done():
 			return
