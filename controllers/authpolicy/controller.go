@@ -123,7 +123,7 @@ func (r *Reconciler) observeWritten(ctx context.Context, policy *v1alpha1.AuthPo
 // that, so there is no moment without any.
 func (r *Reconciler) apply(ctx context.Context, policy *v1alpha1.AuthPolicy, seen *observed, b *rendering) error {
 	if b.secret {
-		secret, err := r.objects().Secret(ctx, policy, bundleName(policy))
+		secret, err := r.objects().Secret(ctx, policy, bundleName(policy)) // again, now to be told if it is somebody else's
 		if err != nil {
 			return err
 		}

@@ -59,7 +59,7 @@ func readiness(revision string, problems []problem, applied error) problem {
 	case len(problems) == 0:
 		return problem{v1alpha1.ReasonReady, "the bundle is written for the pods to read"}
 	case revision != "":
-		return problem{joined(problems).reason, fmt.Sprintf("the last good bundle, %s, stays in force: see Accepted", revision)}
+		return problem{joined(problems).reason, fmt.Sprintf("the last good bundle, %s, stays in force, with the keys of its time: see Accepted", revision)}
 	default:
 		return problem{joined(problems).reason, "there is no bundle yet, so pods answer 503: see Accepted"}
 	}
