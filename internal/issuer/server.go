@@ -80,7 +80,9 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 	group.Go(func() error { prune(ctx, database, materials, o.Now, log); return nil })
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: materials.certificate}
 	group.Go(func() error { return serve(ctx, listener, secure, h.routes(), log) })
-	group.Go(func() error { return serve(ctx, adminListener, nil, adminRoutes(materials, volumes, journal, metrics), log) })
+	group.Go(func() error {
+		return serve(ctx, adminListener, nil, adminRoutes(materials, volumes, journal, metrics), log)
+	})
 	log.Info("listening", "listen", o.Listen.String(), "admin", o.AdminAddress.String())
 	return group.Wait()
 }
