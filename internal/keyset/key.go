@@ -49,7 +49,7 @@ func New(id, algorithm string, material any, notAfter time.Time) (*Key, error) {
 		return nil, fmt.Errorf("writing the key as a JWK: %w", err)
 	}
 	var m members
-	if err := json.Unmarshal(text, &m); err != nil {
+	if err = json.Unmarshal(text, &m); err != nil {
 		return nil, fmt.Errorf("reading the key as a JWK: %w", err)
 	}
 	m.ID, m.Algorithm = id, algorithm

@@ -49,10 +49,10 @@ func parse(data []byte, secretsAllowed bool) (*Set, error) {
 	var errs []error
 	for i, item := range list {
 		path := "keys[" + strconv.Itoa(i) + "]"
-		key, why, err := parseKey(item, secretsAllowed)
+		key, why, wrong := parseKey(item, secretsAllowed)
 		switch {
-		case err != nil:
-			errs = append(errs, fmt.Errorf("%s.%w", path, err))
+		case wrong != nil:
+			errs = append(errs, fmt.Errorf("%s.%w", path, wrong))
 		case key == nil:
 			ignored = append(ignored, path+"."+why)
 		default:

@@ -84,19 +84,19 @@ const (
 type Why string
 
 const (
-	// Bootstrap: there was no key at all.
+	// Bootstrap means that there was no key at all.
 	Bootstrap Why = "Bootstrap"
-	// PublishAhead: the next rotation is near, and verifiers need the lead to learn the key.
+	// PublishAhead means that the next rotation is near, and verifiers need the lead to learn the key.
 	PublishAhead Why = "PublishAhead"
-	// Emergency: no key signs, because it was revoked; the next one takes over at once, published or not.
+	// Emergency means that no key signs, because it was revoked; the next one takes over at once, published or not.
 	Emergency Why = "Emergency"
-	// Due: the turn of the key has come.
+	// Due means that the turn of the key has come.
 	Due Why = "Due"
-	// Retained: the key has verified for as long as it had to.
+	// Retained means that the key has verified for as long as it had to.
 	Retained Why = "Retained"
-	// Revoked: the key must not be trusted any more.
+	// Revoked means that the key must not be trusted any more.
 	Revoked Why = "Revoked"
-	// Superseded: the key was waiting for its turn and another kind of key is asked for now. It has signed nothing.
+	// Superseded means that the key was waiting for its turn and another kind of key is asked for now. It has signed nothing.
 	Superseded Why = "Superseded"
 )
 

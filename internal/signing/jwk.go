@@ -59,7 +59,7 @@ func (j privateJWK) key() (*Key, error) {
 		return nil, errors.New("cannot be read")
 	}
 	var private any
-	if err := parsed.Raw(&private); err != nil {
+	if err = parsed.Raw(&private); err != nil {
 		return nil, errors.New("cannot be read")
 	}
 	if !whole(private) {

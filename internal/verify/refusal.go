@@ -4,27 +4,27 @@ package verify
 type Reason string
 
 const (
-	// Malformed: it is no compact JWS with a JSON object of claims, or a claim has a wrong type.
+	// Malformed means that it is no compact JWS with a JSON object of claims, or a claim has a wrong type.
 	Malformed Reason = "malformed"
-	// Unsupported: it asks for something that we do not do (crit, b64, zip, encryption), or for another algorithm than its key's.
+	// Unsupported means that it asks for something that we do not do (crit, b64, zip, encryption), or for another algorithm than its key's.
 	Unsupported Reason = "unsupported"
-	// UnknownIssuer: iss is none of the issuers that are trusted here.
+	// UnknownIssuer means that iss is none of the issuers that are trusted here.
 	UnknownIssuer Reason = "unknown_issuer"
-	// UnknownKey: the issuer has no key of that kid.
+	// UnknownKey means that the issuer has no key of that kid.
 	UnknownKey Reason = "unknown_key"
-	// KeyExpired: the key is no longer trusted.
+	// KeyExpired means that the key is no longer trusted.
 	KeyExpired Reason = "key_expired"
-	// BadSignature: the issuer's key did not sign it.
+	// BadSignature means that the issuer's key did not sign it.
 	BadSignature Reason = "bad_signature"
-	// WrongType: typ is another than the issuer's access tokens have.
+	// WrongType means that typ is another than the issuer's access tokens have.
 	WrongType Reason = "wrong_type"
-	// WrongAudience: it is meant for somebody else.
+	// WrongAudience means that it is meant for somebody else.
 	WrongAudience Reason = "wrong_audience"
-	// BoundToken: it is bound to a key that its bearer must prove to hold (cnf), so it is worth nothing as a plain bearer token.
+	// BoundToken means that it is bound to a key that its bearer must prove to hold (cnf), so it is worth nothing as a plain bearer token.
 	BoundToken Reason = "bound_token"
-	// Expired: its time is over.
+	// Expired means that its time is over.
 	Expired Reason = "expired"
-	// NotYetValid: its time has not come.
+	// NotYetValid means that its time has not come.
 	NotYetValid Reason = "not_yet_valid"
 )
 

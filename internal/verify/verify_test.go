@@ -318,8 +318,7 @@ func TestVerifyChecksSignatures(t *testing.T) {
 		change(changed[:32], changed[32:])
 		return token[:last+1] + base64url.Encode(changed)
 	}
-	forged := must(other.Sign("at+jwt", must(json.Marshal(good()))))
-	forged = base64url.Encode([]byte(header(""))) + forged[strings.Index(forged, "."):]
+	forged := base64url.Encode([]byte(header(""))) + "." + strings.SplitN(must(other.Sign("at+jwt", must(json.Marshal(good())))), ".", 2)[1]
 	confused := strings.Replace(header(""), "ES256", "HS256", 1)
 	input := base64url.Encode([]byte(confused)) + "." + base64url.Encode(must(json.Marshal(good())))
 	mac := hmac.New(sha256.New, must(set(key).Marshal()))
