@@ -27,6 +27,7 @@ type request struct {
 
 // answer is what came back.
 type answer struct {
+	Proto   string
 	Status  int
 	Header  http.Header
 	Body    []byte
@@ -34,19 +35,25 @@ type answer struct {
 	request request
 }
 
+// lineWidth is where long commands are broken.
+const lineWidth = 110
+
 // curl is the request as a command.
 func (r request) curl() string {
-	command := "curl -i " + quote(r.Path)
-	if r.Method != "" && !(r.Method == http.MethodPost && r.JSON != "") {
-		command += " -X " + r.Method
+	parts := []string{"curl -i " + quote(r.Path)}
+	if r.Method != "" {
+		parts = append(parts, "-X "+r.Method)
 	}
 	for _, header := range r.Headers {
-		command += " -H " + quote(header)
+		parts = append(parts, "-H "+quote(header))
 	}
 	if r.JSON != "" {
-		command += " --json " + quote(r.JSON)
+		parts = append(parts, "--json "+quote(r.JSON))
 	}
-	return command
+	if command := strings.Join(parts, " "); len(command) <= lineWidth {
+		return command
+	}
+	return strings.Join(parts, " \\\n    ")
 }
 
 // quote makes one word of the shell of text, whose variables stay variables.
@@ -120,7 +127,7 @@ func (d *demo) send(ctx context.Context, r request) (*answer, error) {
 	if err != nil {
 		return nil, interrupted(ctx, err)
 	}
-	return &answer{Status: response.StatusCode, Header: response.Header, Body: bytes, Took: time.Since(began), request: r}, nil
+	return &answer{Proto: response.Proto, Status: response.StatusCode, Header: response.Header, Body: bytes, Took: time.Since(began), request: r}, nil
 }
 
 // show makes a request before the reader's eyes.
@@ -142,7 +149,7 @@ func (d *demo) showAnswer(a *answer) {
 	if a.Status >= 400 {
 		style = yellow
 	}
-	d.screen.line(style, indent(fmt.Sprintf("HTTP/1.1 %d %s", a.Status, http.StatusText(a.Status))))
+	d.screen.line(style, indent(fmt.Sprintf("%s %d %s", a.Proto, a.Status, http.StatusText(a.Status))))
 	for _, name := range worthShowing {
 		for _, value := range a.Header[name] {
 			d.screen.line(dim, indent(strings.Replace(name, "Www", "WWW", 1)+": "+abbreviate(value)))
@@ -160,12 +167,15 @@ func pretty(body []byte) string {
 	if json.Compact(&compact, body) != nil {
 		return strings.TrimSpace(string(body))
 	}
-	if compact.Len() <= 100 {
+	if compact.Len() <= lineWidth {
 		return compact.String()
 	}
 	_ = json.Indent(&indented, compact.Bytes(), "", "  ") // it was compacted: it is JSON
-	return indented.String()
+	return lonely.ReplaceAllString(indented.String(), "[$1]")
 }
+
+// lonely is a list of one, which needs no three lines.
+var lonely = regexp.MustCompile(`\[\n\s+("[^"\n]*")\n\s+\]`)
 
 // secrets are what is too long to read: JWTs and refresh tokens. Their beginning and end tell them apart.
 var secrets = regexp.MustCompile(`eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+|` + refreshCookie + `=[A-Za-z0-9_-]{24,}`)

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 )
 
 // keep leaves everything up, and says what can be done with it.
@@ -15,18 +14,25 @@ func (d *demo) keep(ctx context.Context) {
 		kubectl = filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl")
 	}
 	s := d.screen
+	fresh, err := d.signIn(ctx, alice) // the checks have left no pair that is good for long
+	if err == nil {
+		err = d.use(fresh)
+	}
+	if err != nil {
+		s.trouble(err)
+	}
 	s.chapter("It is yours")
-	s.indented("In another shell, from the repository's directory:\n\n")
+	s.note(indent("In another shell, in the repository's directory:\n\n"))
 	s.command(". " + d.relative(d.vars.file))
 	s.command("export KUBECONFIG=$PWD/" + d.relative(d.kubeconfig()))
 	if kubectl != "kubectl" {
 		s.command("alias kubectl=" + kubectl)
 	}
-	s.indented("\nSign in and be somebody (or bob, whose password is: can we fix it)\n\n")
-	s.command(alice.curl())
-	s.command(`ACCESS=$(` + strings.Replace(alice.curl(), "-i", "-s", 1) + ` | sed 's/.*"access_token":"\([^"]*\)".*/\1/')`)
+	s.note("\n" + indent("Be alice; or sign in as bob, whose password is: can we fix it"))
 	s.command(request{Path: "$APP/", Headers: []string{asHolder}}.curl())
-	s.indented("\nLook around, and change something: it is in force within a second\n\n")
+	s.command(refresh.curl())
+	s.command(bob.curl())
+	s.note("\n" + indent("Look around, and change something: it is in force within a second"))
 	for _, command := range []string{
 		"kubectl get latchkey -A",
 		"kubectl -n quickstart edit authpolicy quickstart",
@@ -34,18 +40,20 @@ func (d *demo) keep(ctx context.Context) {
 		"kubectl -n quickstart get signingkey quickstart -o yaml",
 		"kubectl -n quickstart get pods -o wide",
 		"kubectl -n quickstart rollout restart deployment quickstart",
+		"kubectl -n quickstart logs deployment/quickstart -c latchkey -f",
 	} {
 		s.command(command)
 	}
-	s.indented("\nLook inside a sidecar: what it has applied, what it counts, and, on the pod's own loopback address (127.78 for 127.77), its recent decisions\n\n")
+	s.note("\n" + indent("Look inside the sidecar: what it has applied, what it counts; and, on the loopback address of its pod alone, what it decided"))
 	s.command(`POD=$(kubectl -n quickstart get pods -l app=quickstart -o jsonpath='{.items[0].status.podIP}')`)
 	s.command("curl -s http://$POD:15020/applied")
 	s.command("curl -s http://$POD:15020/metrics")
-	s.command("curl -s http://${POD/127.77/127.78}:15020/decisions")
-	s.indented("\nKill any process: it is started again after a second, as by a kubelet\n\n")
+	s.command("curl -s http://127.78.${POD#127.77.}:15020/decisions")
+	s.note("\n" + indent("Kill any process: the local node starts it again after a second, as a kubelet would"))
 	s.command("pkill -9 latchkey-issuer")
-	s.indented("\nWhat they print: " + d.relative(filepath.Join(d.dir, "logs")) + "/<namespace>/<pod>/<container>.log\n\n")
-	s.title(margin + "Ctrl-C ends it all.")
+	s.command("pkill -9 latchkey-sidecar")
+	s.note("\n" + indent("What they print is in "+d.relative(filepath.Join(d.dir, "logs"))+"/<namespace>/<pod>/<container>.log"))
+	s.title("\n" + margin + "Ctrl-C ends it all.")
 	<-ctx.Done()
 	s.blank()
 }

@@ -29,10 +29,10 @@ func (d *demo) rotation(ctx context.Context) (string, error) {
 		return "", err
 	}
 	began := time.Now()
-	d.screen.command("kubectl -n quickstart get signingkey quickstart -w -o jsonpath='{.status.keys}'")
-
+	d.screen.command("kubectl -n quickstart get signingkey quickstart -w -o custom-columns=KEYS:.status.keys[*].keyID,PHASES:.status.keys[*].phase")
+	d.screen.note(indent(pad("", 10) + pad("KEYS", 24) + "PHASES"))
 	shown := ""
-	var rotated bool
+	next := ""
 	_, err = poll(ctx, 30*time.Second, func() (bool, string) {
 		now, err := d.signingKey(ctx)
 		if err != nil {
@@ -40,29 +40,29 @@ func (d *demo) rotation(ctx context.Context) (string, error) {
 		}
 		if ring := ringOf(now); ring != shown {
 			shown = ring
-			d.screen.indented(fmt.Sprintf("%8s  %s", "+"+short(time.Since(began)), ring))
+			d.screen.indented(d.screen.paint(dim, pad("+"+short(time.Since(began)), 10)) + ring)
 		}
-		rotated = now.Status.ActiveKeyID != old && now.Status.ActiveKeyID != ""
+		next = now.Status.ActiveKeyID
 		// Some more traffic under the new key, before anything is set back.
-		return rotated && clients.signedBy(now.Status.ActiveKeyID) >= 8, "the ring is " + shown
+		return next != old && clients.signedBy(next) >= 8, "the ring is " + shown
 	})
 	if err != nil {
 		return "", err
 	}
+	d.screen.blank()
 	if err := d.patch(ctx, "signingkey", `{"spec":{"rotateEvery":"720h","publishLead":"1h"}}`); err != nil {
 		return "", err
 	}
 	report := clients.stop()
+	signed := report.signedBy
+	d.screen.indented(fmt.Sprintf("%d requests and %d refreshes, %d refused; of the new tokens %s signed %d, then %s signed %d", report.requests, report.refreshes,
+		len(report.failures), shortKey(old), signed[old], shortKey(next), signed[next]))
 	d.screen.blank()
-	d.screen.indented(fmt.Sprintf("%d requests, %d refreshes; refused: %d", report.requests, report.refreshes, len(report.failures)))
-	for kid, count := range report.signedBy {
-		d.screen.indented(fmt.Sprintf("%s signed %s", shortKey(kid), plural(count, "token")))
-	}
 	d.found.oldKey = old
 	if len(report.failures) > 0 {
 		return "", fmt.Errorf("%d of %d were refused; the first: %w", len(report.failures), report.requests+report.refreshes, report.failures[0])
 	}
-	return fmt.Sprintf("%d requests while it was published, then signed; none refused", report.requests), nil
+	return fmt.Sprintf("%d requests while a key was published, then signed; none refused", report.requests+report.refreshes), nil
 }
 
 func (d *demo) tokenOfOldKey(ctx context.Context) (string, error) {
@@ -81,9 +81,10 @@ func (d *demo) tokenOfOldKey(ctx context.Context) (string, error) {
 }
 
 func (d *demo) expiredToken(ctx context.Context) (string, error) {
-	if d.found.short.token == "" {
+	if d.found.short == "" {
 		return "", errors.New("no token that expires soon was made: see the check of token lifetimes")
 	}
+	expires := expiryOf(d.found.short)
 	expired := request{Path: "$APP/", Headers: []string{"Authorization: Bearer $SHORT"}}
 	const clockSkew = 5 * time.Second // the AuthPolicy's default
 	var first *answer
@@ -93,16 +94,16 @@ func (d *demo) expiredToken(ctx context.Context) (string, error) {
 			return false, err.Error()
 		}
 		first = a
-		return a.Status == http.StatusUnauthorized, fmt.Sprintf("%s since it expired", short(max(0, time.Since(d.found.short.expires))))
+		return a.Status == http.StatusUnauthorized, fmt.Sprintf("%s past its exp", short(max(0, time.Since(expires))))
 	}
 	if done, _ := ask(); !done {
-		limit := time.Until(d.found.short.expires) + clockSkew + 2*time.Second
-		if err := await(ctx, d.screen, "bob's token of 10 s is good for 5 s more: clocks may differ by that much", limit, ask); err != nil {
+		limit := time.Until(expires) + clockSkew + 2*time.Second
+		if err := await(ctx, d.screen, "$SHORT, good for 10 s, is taken for 5 s more: clocks may differ by that much", limit, ask); err != nil {
 			return "", err
 		}
 		d.screen.blank()
 	}
-	if early := time.Until(d.found.short.expires); early > 0 {
+	if early := time.Until(expires); early > 0 {
 		return "", fmt.Errorf("it was refused %s before it expired: %s", short(early), first.Body)
 	}
 	a, err := d.show(ctx, expired)
@@ -151,11 +152,11 @@ func (d *demo) signingKey(ctx context.Context) (*v1alpha1.SigningKey, error) {
 
 // ringOf is a ring in one line.
 func ringOf(key *v1alpha1.SigningKey) string {
-	var keys []string
+	var keys, phases []string
 	for _, k := range key.Status.Keys {
-		keys = append(keys, shortKey(k.KeyID)+" "+string(k.Phase))
+		keys, phases = append(keys, shortKey(k.KeyID)), append(phases, string(k.Phase))
 	}
-	return strings.Join(keys, "    ")
+	return pad(strings.Join(keys, ","), 24) + strings.Join(phases, ",")
 }
 
 // shortKey is enough of a kid to tell it from the others.

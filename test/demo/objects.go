@@ -24,7 +24,8 @@ func (d *demo) patch(ctx context.Context, kind, patch string) error {
 	object.SetName(quickstart)
 	err := d.kube.Patch(ctx, object, kubeclient.RawPatch(types.MergePatchType, []byte(patch)))
 	if err == nil {
-		d.screen.indented(strings.ToLower(object.GroupVersionKind().GroupKind().String()) + "/quickstart patched\n\n")
+		d.screen.indented(strings.ToLower(object.GroupVersionKind().GroupKind().String()) + "/quickstart patched")
+		d.screen.blank()
 	}
 	return interrupted(ctx, err)
 }
@@ -99,7 +100,7 @@ func (d *demo) tryToApply(ctx context.Context, text string, object kubeclient.Ob
 	d.screen.command("kubectl -n quickstart apply -f - <<'EOF'\n" + text + "\nEOF")
 	err := interrupted(ctx, d.kube.Create(ctx, object))
 	if err != nil {
-		d.screen.line(yellow, indent(wrap("Error from server: "+err.Error(), 110))+"\n")
+		d.screen.line(yellow, indent(wrap("Error from server: "+err.Error(), lineWidth))+"\n")
 	}
 	return err
 }

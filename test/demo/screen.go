@@ -65,15 +65,12 @@ func (s *screen) heading(number int, name string) {
 }
 
 // verdict closes a check.
-func (s *screen) verdict(err error, fact string, took time.Duration) {
+func (s *screen) verdict(err error, fact string) {
 	if err != nil {
 		s.line(red, indent("✗ "+err.Error()))
 		return
 	}
-	if fact == "" {
-		fact = "as it should be"
-	}
-	s.line(plain, "\n"+indent(s.paint(green, "✓ ")+fact+s.paint(dim, "  ("+short(took)+")")))
+	s.line(plain, indent(s.paint(green, "✓ ")+fact))
 }
 
 // progress shows that something is going on, until done is called with what came of it.
@@ -92,7 +89,6 @@ func (s *screen) progress(text string) *progress {
 	interval := 100 * time.Millisecond
 	if !s.terminal {
 		interval = 5 * time.Second // a line each time
-		s.line(plain, "  · "+text)
 	}
 	p.ended.Go(func() {
 		ticker := time.NewTicker(interval)
@@ -126,7 +122,7 @@ func (p *progress) show(turn int) {
 		fmt.Fprintf(p.screen.out, "\r\x1b[K%s %s", line, p.screen.paint(dim, short(time.Since(p.began))))
 		p.screen.mu.Unlock()
 	case turn > 0:
-		p.screen.line(plain, fmt.Sprintf("    … %s after %s", strings.TrimPrefix(status, ": "), short(time.Since(p.began))))
+		p.screen.line(plain, fmt.Sprintf("  · %s%s  %s", p.text, status, short(time.Since(p.began))))
 	}
 }
 
@@ -208,6 +204,8 @@ func indent(text string) string {
 // short writes a duration as a person would.
 func short(d time.Duration) string {
 	switch {
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", d.Seconds()*1000)
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	case d < time.Minute:

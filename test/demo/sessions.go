@@ -77,6 +77,7 @@ func (d *demo) fiftyRefreshes(ctx context.Context) (string, error) {
 	for status, count := range statuses {
 		d.screen.indented(fmt.Sprintf("%7d %d", count, status))
 	}
+	d.screen.blank()
 	if statuses[http.StatusOK] != n {
 		return "", fmt.Errorf("%d of %d were answered 200", statuses[http.StatusOK], n)
 	}
@@ -86,7 +87,7 @@ func (d *demo) fiftyRefreshes(ctx context.Context) (string, error) {
 	if err := d.vars.set("REFRESH_2", last.refresh); err != nil {
 		return "", err
 	}
-	d.screen.note(indent("\nAll were given the same successor, and it works:"))
+	d.screen.note(indent("All were given the same successor, and it works:"))
 	a, err := d.show(ctx, second)
 	if err != nil {
 		return "", err
@@ -168,7 +169,7 @@ func (d *demo) replayEndedSession(ctx context.Context) (string, error) {
 	if err := errors.Join(other.status(http.StatusOK), other.into(&seen), want("the app greets", seen.Hello, "alice")); err != nil {
 		return "", err
 	}
-	return "access token refused " + short(took) + " after the replay; the successor is useless, other devices are not touched", within(took)
+	return "refused " + short(took) + " after the replay, and the successor with it; other devices are not touched", within(took)
 }
 
 // signIn signs in without showing it.

@@ -105,7 +105,7 @@ func (d *demo) startCluster(context.Context) error {
 			return "", err
 		}
 		d.kube, err = kubeclient.New(d.cluster.Config, kubeclient.Options{Scheme: scheme})
-		return d.cluster.Config.Host, errors.Join(err, os.WriteFile(d.kubeconfig(), d.cluster.Kubeconfig(), 0o600))
+		return strings.TrimSuffix(d.cluster.Config.Host, "/"), errors.Join(err, os.WriteFile(d.kubeconfig(), d.cluster.Kubeconfig(), 0o600))
 	})
 }
 

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// kubeletPort is what a node's kubelet listens on. Holding it on the node's address is what claims the range of addresses, so that two
+// kubeletPort is what a node's kubelet listens on, for `kubectl logs`. Holding it on the node's address is what claims the range of addresses, so that two
 // nodes on one machine (a demo and a test, say) never give out the same ones.
 const kubeletPort = 10250
 
@@ -46,6 +46,14 @@ func claimAddresses() (*addresses, error) {
 
 // Node is the node's own address.
 func (a *addresses) Node() netip.Addr { return netip.AddrFrom4([4]byte{127, 77, a.subnet, 1}) }
+
+// Release lets another node have the range. Doing so twice does no harm.
+func (a *addresses) Release() error {
+	if err := a.claim.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
 
 // Take gives out the address that has been unused for the longest.
 func (a *addresses) Take() (address, error) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,9 +44,13 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		defer cluster.Stop()
 		config = cluster.Config
-		return m.Run()
+		code := m.Run()
+		if err := cluster.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return code
 	}())
 }
 
@@ -118,7 +123,7 @@ type fixture struct {
 	logs      string
 }
 
-func start(t *testing.T) *fixture {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	dir := t.TempDir()
 	f := &fixture{t: t, logs: filepath.Join(dir, "logs")}
@@ -207,6 +212,25 @@ func (f *fixture) get(address, path string) (status int, body string) {
 		return 0, err.Error()
 	}
 	return response.StatusCode, string(bytes)
+}
+
+// podLog is what `kubectl logs` prints.
+func (f *fixture) podLog(pod, container string) string {
+	f.t.Helper()
+	api, err := rest.HTTPClientFor(config)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	response, err := api.Get(strings.TrimSuffix(config.Host, "/") + "/api/v1/namespaces/" + f.namespace + "/pods/" + pod + "/log?tailLines=1&container=" + container)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	bytes, err := io.ReadAll(response.Body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return string(bytes)
 }
 
 func (f *fixture) world(address string) world {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 
 	"github.com/go-logr/logr"
@@ -57,6 +58,7 @@ func (o Options) check() error {
 // Node is a running node.
 type Node struct {
 	kubelet  *kubelet
+	logs     *http.Server
 	services *services
 	stop     context.CancelFunc
 	stopped  chan error
@@ -67,6 +69,18 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("localnode: %w", err)
 	}
+	addresses, err := claimAddresses()
+	if err != nil {
+		return nil, fmt.Errorf("localnode: %w", err)
+	}
+	n, err := start(ctx, o, addresses)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("localnode: %w", err), addresses.Release())
+	}
+	return n, nil
+}
+
+func start(ctx context.Context, o Options, addresses *addresses) (*Node, error) {
 	logger := logr.FromSlogHandler(o.Log.Handler())
 	mgr, err := ctrl.NewManager(o.Config, ctrl.Options{
 		Logger:                 logger,
@@ -75,45 +89,39 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		HealthProbeBindAddress: "0",
 	})
 	if err != nil {
-		return nil, fmt.Errorf("localnode: %w", err)
+		return nil, err
 	}
-	addresses, err := claimAddresses()
-	if err != nil {
-		return nil, fmt.Errorf("localnode: %w", err)
-	}
+	cached, live := mgr.GetClient(), mgr.GetAPIReader()
 	n := &Node{
 		kubelet: &kubelet{
-			client: mgr.GetClient(), live: mgr.GetAPIReader(), config: o.Config,
-			images: o.Images, dir: o.Dir, logs: o.LogDir, addresses: addresses, log: o.Log,
-			sandboxes: map[types.NamespacedName]*sandbox{},
+			client: cached, live: live, config: o.Config, images: o.Images, dir: o.Dir, logs: o.LogDir,
+			addresses: addresses, log: o.Log, sandboxes: map[types.NamespacedName]*sandbox{},
 		},
 		services: &services{
-			client: mgr.GetClient(), log: o.Log,
-			listeners: map[types.NamespacedName]map[string]net.Listener{}, closing: make(chan struct{}),
+			client: cached, log: o.Log, listeners: map[types.NamespacedName]map[string]net.Listener{}, closing: make(chan struct{}),
 		},
 		stopped: make(chan error, 1),
 	}
-	for _, setup := range []func(ctrl.Manager) error{
-		n.kubelet.setup,
-		n.services.setup,
-		(&deployments{client: mgr.GetClient(), live: mgr.GetAPIReader()}).setup,
-		func(mgr ctrl.Manager) error {
-			return mgr.Add(&collector{client: mgr.GetClient(), live: mgr.GetAPIReader(), log: o.Log})
-		},
-	} {
-		if err := setup(mgr); err != nil {
-			return nil, errors.Join(fmt.Errorf("localnode: %w", err), addresses.claim.Close())
-		}
+	deployments := &deployments{client: cached, live: live}
+	if err := errors.Join(
+		n.kubelet.setup(mgr), n.services.setup(mgr), deployments.setup(mgr),
+		mgr.Add(&collector{client: cached, live: live, log: o.Log}),
+	); err != nil {
+		return nil, err
 	}
-	if err := n.register(ctx, mgr.GetClient()); err != nil {
-		return nil, errors.Join(fmt.Errorf("localnode: %w", err), addresses.claim.Close())
+	if n.logs, err = logServer(addresses.Node(), o.LogDir, o.Log); err != nil {
+		return nil, err
+	}
+	if err := n.register(ctx, cached); err != nil {
+		return nil, err
 	}
 
 	running, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	go func() { n.stopped <- mgr.Start(running) }()
+	go func() { _ = n.logs.ServeTLS(addresses.claim, "", "") }() // ends when it is closed
 	if !mgr.GetCache().WaitForCacheSync(ctx) {
-		return nil, errors.Join(errors.New("localnode: the API server did not answer"), n.Stop())
+		return nil, errors.Join(errors.New("the API server did not answer"), n.Stop())
 	}
 	return n, nil
 }
@@ -124,7 +132,7 @@ func (n *Node) Stop() error {
 	err := <-n.stopped
 	n.kubelet.stopAll()
 	n.services.stop()
-	return errors.Join(err, n.kubelet.addresses.claim.Close())
+	return errors.Join(err, n.logs.Close(), n.kubelet.addresses.Release())
 }
 
 // register makes the Node object, so that `kubectl get nodes` says where pods run.
@@ -135,8 +143,9 @@ func (n *Node) register(ctx context.Context, c client.Client) error {
 	}
 	before := node.DeepCopy()
 	node.Status = corev1.NodeStatus{
-		Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: n.kubelet.addresses.Node().String()}},
-		Capacity:  corev1.ResourceList{corev1.ResourcePods: resource.MustParse("253")},
+		Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: n.kubelet.addresses.Node().String()}},
+		DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: kubeletPort}},
+		Capacity:        corev1.ResourceList{corev1.ResourcePods: resource.MustParse("253")},
 		Conditions: []corev1.NodeCondition{{
 			Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "LocalNode", Message: "pods run as processes of this machine",
 			LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now(),

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,7 +20,7 @@ import (
 )
 
 func TestAPodRunsAsItsObjectPrescribes(t *testing.T) {
-	f := start(t)
+	f := newFixture(t)
 	f.create(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}, Data: map[string]string{"colour": "green"}})
 	f.create(podOf("web", func(spec *corev1.PodSpec) {
 		app := &spec.Containers[0]
@@ -54,9 +52,8 @@ func TestAPodRunsAsItsObjectPrescribes(t *testing.T) {
 	if _, body := f.get(pod.Status.PodIP+":8080", "/file?name=colour"); body != "green" {
 		t.Errorf("the mounted file holds %q, want green", body)
 	}
-	log, err := os.ReadFile(filepath.Join(f.logs, f.namespace, "web", "app.log"))
-	if got, want := string(log), "serving on "+pod.Status.PodIP+":8080\n"; got != want {
-		t.Errorf("log holds %q (%v), want %q", got, err, want)
+	if got, want := f.podLog("web", "app"), "serving on "+pod.Status.PodIP+":8080\n"; got != want {
+		t.Errorf("log, by way of the API server, is %q, want %q", got, want)
 	}
 	if got, want := pod.Spec.NodeName, nodeName; got != want {
 		t.Errorf("node is %q, want %q", got, want)
@@ -64,7 +61,7 @@ func TestAPodRunsAsItsObjectPrescribes(t *testing.T) {
 }
 
 func TestANativeSidecarIsUpBeforeTheAppAndOutlivesIt(t *testing.T) {
-	f := start(t)
+	f := newFixture(t)
 	probe := func(port int32) *corev1.Probe {
 		return &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(port)}}}
 	}
@@ -103,7 +100,7 @@ func TestANativeSidecarIsUpBeforeTheAppAndOutlivesIt(t *testing.T) {
 }
 
 func TestAPodSaysWhatItWaitsForAndStartsWhenItComes(t *testing.T) {
-	f := start(t)
+	f := newFixture(t)
 	f.create(podOf("web", func(spec *corev1.PodSpec) {
 		spec.Volumes = []corev1.Volume{{Name: "all", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
 			{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "later"}}},
@@ -146,7 +143,7 @@ func TestWhatIsNotPlayedIsRefusedByName(t *testing.T) {
 		{"the host's network", func(spec *corev1.PodSpec) { spec.HostNetwork = true }, "hostNetwork is not played by this node"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			f := start(t)
+			f := newFixture(t)
 			f.create(podOf("web", test.change))
 			f.eventually("the pod says what is refused", func() error {
 				var pod corev1.Pod
@@ -163,7 +160,7 @@ func TestWhatIsNotPlayedIsRefusedByName(t *testing.T) {
 }
 
 func TestAPokeRefreshesVolumesAndNothingIsRestarted(t *testing.T) {
-	f := start(t)
+	f := newFixture(t)
 	settings := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}, Data: map[string]string{"colour": "green"}}
 	f.create(settings)
 	f.create(podOf("web", func(spec *corev1.PodSpec) {
@@ -198,7 +195,7 @@ func TestAPokeRefreshesVolumesAndNothingIsRestarted(t *testing.T) {
 }
 
 func TestAServiceReachesReadyPodsAndAClaimOutlivesThem(t *testing.T) {
-	f := start(t)
+	f := newFixture(t)
 	f.create(&corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "data"}, Spec: corev1.PersistentVolumeClaimSpec{
 		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
 		Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
@@ -280,7 +277,7 @@ func TestAServiceReachesReadyPodsAndAClaimOutlivesThem(t *testing.T) {
 }
 
 func TestAPodHasTheRightsOfItsServiceAccount(t *testing.T) {
-	f := start(t)
+	f := newFixture(t)
 	f.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "worker"}})
 	f.create(podOf("with", func(spec *corev1.PodSpec) { spec.ServiceAccountName = "worker" }))
 	f.create(podOf("without", func(spec *corev1.PodSpec) {
@@ -298,7 +295,7 @@ func TestAPodHasTheRightsOfItsServiceAccount(t *testing.T) {
 }
 
 func TestADeploymentTellsWhyItsPodsAreRefused(t *testing.T) {
-	f := start(t)
+	f := newFixture(t)
 	pod := podOf("web")
 	pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: new(true)}
 	restricted := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: f.namespace + "-restricted", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
@@ -322,7 +319,7 @@ func TestADeploymentTellsWhyItsPodsAreRefused(t *testing.T) {
 }
 
 func TestStopLeavesNoProcessAndNoListener(t *testing.T) {
-	f := start(t)
+	f := newFixture(t)
 	f.create(podOf("web"))
 	pod := f.ready("web")
 	process := f.world(pod.Status.PodIP + ":8080").PID
@@ -336,7 +333,7 @@ func TestStopLeavesNoProcessAndNoListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer again.claim.Close()
+	defer again.Release()
 	if got, want := again.Node(), f.node.kubelet.addresses.Node(); got != want {
 		t.Errorf("first free range begins at %v, want %v free again", got, want)
 	}

@@ -118,6 +118,24 @@ func TestReplaceRefusesAPathThatLeavesTheVolume(t *testing.T) {
 	}
 }
 
+func TestLastLines(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		n    int
+		want string
+	}{
+		{"a\nb\nc\n", 2, "b\nc\n"},
+		{"a\nb\nc", 1, "c"},
+		{"a\n", 5, "a\n"},
+		{"a\n", 0, ""},
+		{"", 3, ""},
+	} {
+		if got := string(lastLines([]byte(test.text), test.n)); got != test.want {
+			t.Errorf("the last %d lines of %q are %q, want %q", test.n, test.text, got, test.want)
+		}
+	}
+}
+
 func TestRoll(t *testing.T) {
 	const recreate, rolling = appsv1.RecreateDeploymentStrategyType, appsv1.RollingUpdateDeploymentStrategyType
 	pod := func(name, hash string, ready bool) corev1.Pod {
