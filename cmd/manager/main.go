@@ -22,7 +22,7 @@ func main() {
 
 // run returns the exit code: 2 when the flags make no sense, 1 when the manager could not start or had to stop.
 func run(ctx context.Context, args []string, stderr io.Writer) int {
-	options, err := parseFlags(args, stderr)
+	o, err := parseFlags(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -31,13 +31,13 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 		return 2
 	}
 
-	handler := slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: options.logLevel})
+	handler := slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: o.logLevel})
 	ctrl.SetLogger(logr.FromSlogHandler(handler))
 	klog.SetSlogLogger(slog.New(handler)) // client-go's own lines
 
 	config, err := ctrl.GetConfig()
 	if err == nil {
-		err = manage(ctx, config, options)
+		err = manage(ctx, config, o)
 	}
 	if err != nil {
 		slog.New(handler).Error("the manager stops", "err", err)

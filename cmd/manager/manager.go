@@ -58,7 +58,7 @@ func manage(ctx context.Context, config *rest.Config, o options) error {
 		return err
 	}
 	if err := errors.Join(
-		inject.Setup(mgr, inject.Options{SidecarImage: o.sidecarImage}),
+		inject.Setup(ctx, mgr, inject.Options{SidecarImage: o.sidecarImage}),
 		serving.Setup(mgr, ca),
 		controllers.Setup(mgr, controllers.Options{CA: ca, IssuerImage: o.issuerImage}),
 		addChecks(mgr),

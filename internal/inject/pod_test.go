@@ -36,7 +36,7 @@ func TestPodIsInjectedAsTheGoldenFilesShow(t *testing.T) {
 			}
 			golden := strings.TrimSuffix(input, ".in.yaml") + ".out.yaml"
 			if *update {
-				if err := os.WriteFile(golden, got, 0o644); err != nil {
+				if err = os.WriteFile(golden, got, 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}

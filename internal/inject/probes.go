@@ -35,21 +35,21 @@ func redirectProbes(pod *corev1.Pod, sidecar Sidecar, earlier map[string]string)
 			if probe.GRPC != nil {
 				target, port = "grpc", probe.GRPC.Port
 			}
-			path := path.Child(kind+"Probe", target)
+			at := path.Child(kind+"Probe", target)
 			argument, rewritten := earlier[name]
 
 			switch {
 			case probe.HTTPGet != nil && rewritten && isRedirected(probe.HTTPGet, name):
 				args = append(args, argument)
 			case ownPort(port):
-				forbid(path.Child("port"), "ports %d to %d are the sidecar's own; probe a port of the app", firstOwnPort, lastOwnPort)
+				forbid(at.Child("port"), "ports %d to %d are the sidecar's own; probe a port of the app", firstOwnPort, lastOwnPort)
 			case !protects(sidecar, port):
 			case probe.HTTPGet == nil:
-				forbid(path, "port %d is protected, so the probe would reach the sidecar and not the app; use httpGet or exec", port)
+				forbid(at, "port %d is protected, so the probe would reach the sidecar and not the app; use httpGet or exec", port)
 			case probe.HTTPGet.Scheme != "" && probe.HTTPGet.Scheme != corev1.URISchemeHTTP:
-				forbid(path.Child("scheme"), "port %d is protected, and the sidecar speaks plain HTTP to the app; use HTTP", port)
+				forbid(at.Child("scheme"), "port %d is protected, and the sidecar speaks plain HTTP to the app; use HTTP", port)
 			case len(probe.HTTPGet.HTTPHeaders) > 0:
-				forbid(path.Child("httpHeaders"), "port %d is protected, and the sidecar sends headers of its own; remove them, or use exec", port)
+				forbid(at.Child("httpHeaders"), "port %d is protected, and the sidecar sends headers of its own; remove them, or use exec", port)
 			default:
 				args = append(args, probeFlag+name+"="+literal(appProbe(port, probe.HTTPGet.Path)))
 				probe.HTTPGet = redirected(name)

@@ -36,12 +36,12 @@ type Options struct {
 }
 
 // Setup serves the webhook from the manager's webhook server. It answers on every replica, leader or not.
-func Setup(mgr ctrl.Manager, options Options) error {
+func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	if options.SidecarImage == "" {
 		return errors.New("inject: no sidecar image given")
 	}
 	// Asked for now, so that the manager waits for it to be filled before it says that it is ready.
-	if _, err := mgr.GetCache().GetInformer(context.Background(), &v1alpha1.AuthPolicy{}); err != nil {
+	if _, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.AuthPolicy{}); err != nil {
 		return fmt.Errorf("inject: watch AuthPolicies: %w", err)
 	}
 	mgr.GetWebhookServer().Register(Path, &webhook.Admission{Handler: &Webhook{

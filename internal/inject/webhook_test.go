@@ -3,6 +3,7 @@ package inject_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,9 +28,11 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 	"sigs.k8s.io/yaml"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
@@ -129,7 +133,7 @@ func serve(t *testing.T) (c client.Client, stop func()) {
 		}),
 	})
 	must(t, err)
-	must(t, inject.Setup(mgr, inject.Options{SidecarImage: image}))
+	must(t, inject.Setup(ctx, mgr, inject.Options{SidecarImage: image}))
 	must(t, serving.Setup(mgr, ca))
 
 	stopped := make(chan error, 1)
@@ -204,19 +208,17 @@ func TestPodsThatAskForTheSidecarGetIt(t *testing.T) {
 	}
 }
 
-func TestAPodIsInjectedThatAppearsTogetherWithItsPolicy(t *testing.T) {
-	c, _ := serve(t)
-	namespace := newNamespace(t, c, asking)
-	for i := range 10 { // at each of which the webhook's cache may be behind
-		name := fmt.Sprintf("web-%d", i)
-		policy, pod := webPolicy(namespace, name), webPod(namespace, nil)
-		policy.Spec.Selector.MatchLabels = map[string]string{"app": name}
-		pod.Labels = map[string]string{"app": name}
-		must(t, c.Create(t.Context(), policy))
-		must(t, c.Create(t.Context(), pod))
-		if got := pod.Labels[v1alpha1.LabelPolicy]; got != name {
-			t.Errorf("got policy %q, want %q", got, name)
-		}
+func TestAPolicyThatTheCacheHasNotSeenYetGovernsAllTheSame(t *testing.T) {
+	stale := fake.NewClientBuilder().WithScheme(scheme(t)).Build()
+	live := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(webPolicy("default", "web")).Build()
+	raw, err := json.Marshal(webPod("default", asking))
+	must(t, err)
+	hook := &inject.Webhook{Cached: stale, Live: live, SidecarImage: image}
+	response := hook.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+		Namespace: "default", Operation: admissionv1.Create, Object: runtime.RawExtension{Raw: raw},
+	}})
+	if !response.Allowed || len(response.Patches) == 0 {
+		t.Errorf("got allowed %t with %d patches, want the sidecar: %v", response.Allowed, len(response.Patches), response.Result)
 	}
 }
 
