@@ -120,6 +120,7 @@ func TestThePatchKeepsFieldsThatItDoesNotKnow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			injected.Spec.InitContainers[0].ReadinessProbe = nil // as an older release might have had it
 			injected.Spec.InitContainers = append(injected.Spec.InitContainers[1:], injected.Spec.InitContainers[0])
 			injected.Spec.Volumes = append(injected.Spec.Volumes, corev1.Volume{Name: "later"})
 			pod = injected
