@@ -79,11 +79,11 @@ func (w written) document() []byte {
 func (r *Reconciler) observe(ctx context.Context, policy *v1alpha1.AuthPolicy) (*observed, error) {
 	seen := &observed{}
 	for _, issuer := range policy.Spec.Issuers {
-		source, err := r.resolve(ctx, policy.Namespace, issuer.Keys)
+		found, err := r.resolve(ctx, policy.Namespace, issuer.Keys)
 		if err != nil {
 			return nil, err
 		}
-		seen.sources = append(seen.sources, source)
+		seen.sources = append(seen.sources, found)
 	}
 	var policies v1alpha1.AuthPolicyList
 	if err := r.Client.List(ctx, &policies, client.InNamespace(policy.Namespace)); err != nil {

@@ -95,7 +95,8 @@ func (r *Reconciler) fromSigningKey(ctx context.Context, namespace, name, path s
 	}
 	published := client.ObjectKey{Namespace: namespace, Name: name + "-jwks"}
 	configMap, secret := &corev1.ConfigMap{}, &corev1.Secret{}
-	set, err := (*keyset.Set)(nil), r.Client.Get(ctx, published, configMap)
+	var set *keyset.Set
+	err = r.Client.Get(ctx, published, configMap)
 	switch {
 	case err == nil && metav1.IsControlledBy(configMap, key):
 		set, err = keyset.Parse([]byte(configMap.Data[signing.KeySetFile]))

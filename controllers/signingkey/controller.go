@@ -115,21 +115,22 @@ func (r *Reconciler) apply(ctx context.Context, key *v1alpha1.SigningKey, seen *
 	if err != nil {
 		return nil, err
 	}
-	if err := seen.mayPublish(set); err != nil { // before anything is written: what cannot be published must not be stored as published
-		return nil, err
+	if taken := seen.takenFor(set); taken != nil { // before anything is written: what cannot be published must not be stored as published
+		return nil, taken
 	}
 	data, err := ring.SecretData(now, retain)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := r.objects().StoreSecret(ctx, key, seen.secret, signingName(key), corev1.SecretTypeOpaque, data); err != nil {
+	if _, err = r.objects().StoreSecret(ctx, key, seen.secret, signingName(key), corev1.SecretTypeOpaque, data); err != nil {
 		return nil, err
 	}
 	r.announce(key, seen.ring.Rotation(), ring.Rotation())
 	return ring, r.publish(ctx, key, seen, set)
 }
 
-func (seen *observed) mayPublish(set *keyset.Set) error {
+// takenFor is why the key set may not be written where it belongs.
+func (seen *observed) takenFor(set *keyset.Set) error {
 	if set.Symmetric() {
 		return seen.secretTaken
 	}

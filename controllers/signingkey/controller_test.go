@@ -303,7 +303,8 @@ func TestSymmetricKeysArePublishedInASecretOnly(t *testing.T) {
 	if got, want := set.Len(), 2; got != want {
 		t.Errorf("got %d keys in the Secret, want %d: the old one and the new", got, want)
 	}
-	if err := b.client.Get(context.Background(), client.ObjectKeyFromObject(b.secret("-jwks")), &corev1.ConfigMap{}); !apierrors.IsNotFound(err) {
+	err = b.client.Get(context.Background(), client.ObjectKeyFromObject(b.secret("-jwks")), &corev1.ConfigMap{})
+	if !apierrors.IsNotFound(err) {
 		t.Errorf("got %v for the ConfigMap, want it removed", err)
 	}
 

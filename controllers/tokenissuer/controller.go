@@ -99,8 +99,8 @@ func (r *Reconciler) certify(ctx context.Context, issuer *v1alpha1.TokenIssuer, 
 		return time.Time{}, err
 	}
 	if secret != nil {
-		held, err := pki.Parse(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
-		if err == nil && r.CA.Vouches(held, hosts, now) && !held.NeedsRenewal(now) {
+		held, unreadable := pki.Parse(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
+		if unreadable == nil && r.CA.Vouches(held, hosts, now) && !held.NeedsRenewal(now) {
 			return held.RenewAt(), nil
 		}
 	}

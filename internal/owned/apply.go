@@ -57,7 +57,7 @@ func (o Objects) complete(owner client.Object, rendered runtime.ApplyConfigurati
 		return nil, fmt.Errorf("encode what was rendered: %w", err)
 	}
 	wanted := &unstructured.Unstructured{}
-	if err := utiljson.Unmarshal(encoded, &wanted.Object); err != nil { // whole numbers become int64, as in what is observed
+	if err = utiljson.Unmarshal(encoded, &wanted.Object); err != nil { // whole numbers become int64, as in what is observed
 		return nil, fmt.Errorf("encode what was rendered: %w", err)
 	}
 	reference, err := o.ownerReference(owner)

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// LabelManagedBy, with the value ManagedBy, is on every object that this package writes. Caches select by it.
+	// LabelManagedBy is on every object that this package writes, with the value ManagedBy. Caches select by it.
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 	// ManagedBy is Latchkey's value of LabelManagedBy, and the field owner of what it applies.
 	ManagedBy = "latchkey"
