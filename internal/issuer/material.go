@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,7 +28,7 @@ type material struct {
 type keys struct {
 	active    *signing.Key
 	ids       []string
-	published *keyset.Set // nil where the keys are symmetric: these are never published
+	published []*keyset.Key // without shared secrets, even while a ring changes from such to others
 }
 
 // missing names the first part that has not been read yet; empty when all are there.
@@ -110,17 +111,17 @@ func (m *materials) applyRing(tree filetree.Tree) error {
 	for _, key := range ring.Rotation() {
 		parsed.ids = append(parsed.ids, key.ID)
 	}
-	if !active.Public(time.Time{}).Symmetric() {
-		if data, err = file(tree, signing.KeySetFile); err != nil {
-			return err
-		}
-		if parsed.published, err = keyset.Parse(data); err != nil {
-			return fmt.Errorf("%s: %w", signing.KeySetFile, err)
-		}
-		if _, published := parsed.published.Lookup(active.ID()); !published {
-			return fmt.Errorf("%s: lacks the key that signs, %s", signing.KeySetFile, active.ID())
-		}
+	if data, err = file(tree, signing.KeySetFile); err != nil {
+		return err
 	}
+	set, err := keyset.ParseSymmetric(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", signing.KeySetFile, err)
+	}
+	if _, ok := set.Lookup(active.ID()); !ok {
+		return fmt.Errorf("%s: lacks the key that signs, %s", signing.KeySetFile, active.ID())
+	}
+	parsed.published = slices.DeleteFunc(set.Keys(), (*keyset.Key).Symmetric)
 	m.replace(func(m *material) { m.keys = parsed })
 	return nil
 }
@@ -161,11 +162,9 @@ func file(tree filetree.Tree, name string) ([]byte, error) {
 // verifyingKeys is the key set to publish at now: without the keys that have ended since the files were written.
 func (k *keys) verifyingKeys(now time.Time) ([]byte, error) {
 	var living []*keyset.Key
-	if k.published != nil {
-		for _, key := range k.published.Keys() {
-			if end := key.NotAfter(); end.IsZero() || now.Before(end) {
-				living = append(living, key)
-			}
+	for _, key := range k.published {
+		if end := key.NotAfter(); end.IsZero() || now.Before(end) {
+			living = append(living, key)
 		}
 	}
 	if len(living) == 0 {

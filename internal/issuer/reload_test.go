@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/latchkey-dev/latchkey/internal/issuer"
 	"github.com/latchkey-dev/latchkey/internal/pki"
 )
@@ -44,17 +46,56 @@ func TestTheNextKeySignsAsSoonAsItIsMounted(t *testing.T) {
 }
 
 func TestSharedSecretsAreNeverPublished(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		rings []string
+		want  []string // algorithms that are published
+	}{
+		{"when they sign", []string{"HS256"}, nil},
+		{"when they have just begun to sign", []string{"ES256", "HS256"}, []string{"ES256"}},
+		{"when they have just ceased to sign", []string{"HS256", "EdDSA"}, []string{"EdDSA"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := start(t)
+			w.change("latchkey-ring", func() { w.rotate(tc.rings...) })
+			if got := w.do(w.loginRequest("alice", passwordOf("alice"))); got.status != http.StatusOK {
+				t.Fatalf("login: got %d %s", got.status, got.body)
+			}
+			var set struct {
+				Keys []struct{ Alg, Kty string }
+			}
+			if err := json.Unmarshal([]byte(w.do(w.get("/.well-known/jwks.json")).body), &set); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, key := range set.Keys {
+				got = append(got, key.Alg)
+				if key.Kty == "oct" {
+					t.Error("published a secret")
+				}
+			}
+			if diff := cmp.Diff(got, tc.want); diff != "" {
+				t.Errorf("published (-got +want):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAKeyIsNotPublishedBeyondItsEnd(t *testing.T) {
 	w := start(t)
-	w.change("latchkey-ring", func() { w.rotate("HS256") })
-	if got := w.do(w.loginRequest("alice", passwordOf("alice"))); got.status != http.StatusOK {
-		t.Fatalf("login: got %d %s", got.status, got.body)
-	}
-	var set struct{ Keys []json.RawMessage }
-	if err := json.Unmarshal([]byte(w.do(w.get("/.well-known/jwks.json")).body), &set); err != nil {
-		t.Fatal(err)
-	}
-	if len(set.Keys) != 0 {
-		t.Errorf("published %d keys", len(set.Keys))
+	w.change("latchkey-ring", func() { w.rotate("RS256", "ES256") })
+	for _, tc := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 2}, {90 * time.Hour, 2}, {20 * time.Hour, 1}} {
+		w.clock.step(tc.after)
+		var set struct{ Keys []json.RawMessage }
+		if err := json.Unmarshal([]byte(w.do(w.get("/.well-known/jwks.json")).body), &set); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(set.Keys); got != tc.want {
+			t.Errorf("%v later: got %d keys, want %d", tc.after, got, tc.want)
+		}
 	}
 }
 

@@ -257,17 +257,27 @@ func (w *world) change(volume string, change func()) {
 	})
 }
 
-// rotate makes a new ring.
-func (w *world) rotate(algorithm string) {
+// rotate makes a new ring that has gone through these algorithms; the last one signs, and the others still verify.
+func (w *world) rotate(algorithms ...string) {
 	w.t.Helper()
+	const lead, retain = time.Hour, 100 * time.Hour
+	var ring *signing.Ring
 	now := w.clock.Now()
-	plan := rotation.Decide(now, rotation.Schedule{Algorithm: algorithm, RotateEvery: 24 * time.Hour, PublishLead: time.Hour, Retain: 2 * time.Hour}, nil)
-	var none *signing.Ring
-	ring, err := none.Execute(plan, now, signing.Generate)
-	if err != nil {
-		w.t.Fatal(err)
+	for _, algorithm := range algorithms {
+		schedule := rotation.Schedule{Algorithm: algorithm, RotateEvery: 24 * time.Hour, PublishLead: lead, Retain: retain}
+		for { // publish, and when the time has come, activate
+			plan := rotation.Decide(now, schedule, ring.Rotation())
+			var err error
+			if ring, err = ring.Execute(plan, now, signing.Generate); err != nil {
+				w.t.Fatal(err)
+			}
+			if active, ok := ring.Active(); ok && active.Algorithm() == algorithm {
+				break
+			}
+			now = now.Add(lead)
+		}
 	}
-	data, err := ring.SecretData(now, 2*time.Hour)
+	data, err := ring.SecretData(now, retain)
 	if err != nil {
 		w.t.Fatal(err)
 	}
