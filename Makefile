@@ -51,7 +51,7 @@ FUZZTIME ?= 30s
 fuzz: ## Fuzz everything that parses, FUZZTIME (30s) each
 	@grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \
 	  grep -o '^func Fuzz[A-Za-z0-9_]*' "$$file" | cut -c6- | while read -r target; do \
-	    echo "$$(dirname "$$file") $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; \
+	    echo "$$(dirname "$$file") $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$(dirname "$$file")"; \
 	  done; done
 
 presubmit: ## What CI runs: generated files in step, lint, every test
