@@ -29,7 +29,7 @@ func (d *demo) rotation(ctx context.Context) (string, error) {
 		return "", err
 	}
 	began := time.Now()
-	d.screen.command("kubectl -n quickstart get signingkey quickstart -w -o custom-columns=KEYS:.status.keys[*].keyID,PHASES:.status.keys[*].phase")
+	d.screen.command("kubectl -n quickstart get signingkey quickstart -w -o custom-columns='KEYS:.status.keys[*].keyID,PHASES:.status.keys[*].phase'")
 	d.screen.note(indent(pad("", 10) + pad("KEYS", 24) + "PHASES"))
 	shown := ""
 	next := ""

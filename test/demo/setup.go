@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -78,8 +79,8 @@ func (d *demo) prepare(context.Context) error {
 			return fmt.Errorf("bin/%s is not built: run `make demo`, or `make build` first", program)
 		}
 	}
-	dir := filepath.Join(d.root, "test", "output", "demo")
-	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
+	dir, err := claimOutput(filepath.Join(d.root, "test", "output"))
+	if err != nil {
 		return err
 	}
 	d.dir = dir
@@ -92,6 +93,27 @@ func (d *demo) prepare(context.Context) error {
 	klog.SetSlogLogger(slog.Default())
 	d.vars = &variables{file: filepath.Join(dir, "vars"), values: map[string]string{}}
 	return nil
+}
+
+// claimOutput empties and returns the directory demo, or demo-2 and so on where other demos of this tree are still running.
+func claimOutput(output string) (string, error) {
+	if err := os.MkdirAll(output, 0o755); err != nil {
+		return "", err
+	}
+	for n := 1; ; n++ {
+		dir := filepath.Join(output, "demo")
+		if n > 1 {
+			dir = fmt.Sprintf("%s-%d", dir, n)
+		}
+		lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_WRONLY, 0o600) // left open: the lock is held until this process ends
+		if err != nil {
+			return "", err
+		}
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			return dir, errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700))
+		}
+		_ = lock.Close()
+	}
 }
 
 func (d *demo) startCluster(context.Context) error {

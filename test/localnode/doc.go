@@ -1,6 +1,14 @@
 // Package localnode runs the pods of a real API server as processes of this machine, without root and on loopback addresses only. It plays
-// the Deployment controller, the kubelet, kube-proxy and the garbage collector, as far as the demo and its tests need them. It takes what
-// the cluster's objects prescribe (images, args, env, volumes, probes, Services) and knows nothing of Latchkey.
+// the Deployment controller, the kubelet, kube-proxy, the provisioner of volumes and the garbage collector, as far as the demo needs them. It
+// takes what the cluster's objects prescribe (images, args, env, volumes, probes, Services) and knows nothing of Latchkey.
+//
+// Where to read first:
+//
+//	node.go         what there is, and how it starts and stops
+//	deployments.go  from a Deployment to its pods
+//	kubelet.go      which pods run here; sandbox.go is the life of one, container.go that of one of its containers
+//	volumes.go      what a volume holds; claims.go for those that outlive a pod
+//	services.go     from a Service's address to a pod
 //
 // What a pod sees is put in terms of this machine, in three ways:
 //

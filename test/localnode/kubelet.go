@@ -23,6 +23,7 @@ type kubelet struct {
 	config    *rest.Config
 	images    map[string]string
 	dir, logs string
+	claims    string // where claims are kept
 	addresses *addresses
 	log       *slog.Logger
 

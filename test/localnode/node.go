@@ -94,7 +94,8 @@ func start(ctx context.Context, o Options, addresses *addresses) (*Node, error) 
 	cached, live := mgr.GetClient(), mgr.GetAPIReader()
 	n := &Node{
 		kubelet: &kubelet{
-			client: cached, live: live, config: o.Config, images: o.Images, dir: o.Dir, logs: o.LogDir,
+			client: cached, live: live, config: o.Config, images: o.Images,
+			dir: filepath.Join(o.Dir, "pods"), logs: o.LogDir, claims: filepath.Join(o.Dir, "claims"),
 			addresses: addresses, log: o.Log, sandboxes: map[types.NamespacedName]*sandbox{},
 		},
 		services: &services{
@@ -103,8 +104,9 @@ func start(ctx context.Context, o Options, addresses *addresses) (*Node, error) 
 		stopped: make(chan error, 1),
 	}
 	deployments := &deployments{client: cached, live: live}
+	claims := &claims{client: cached, live: live, dir: n.kubelet.claims}
 	if err := errors.Join(
-		n.kubelet.setup(mgr), n.services.setup(mgr), deployments.setup(mgr),
+		n.kubelet.setup(mgr), n.services.setup(mgr), deployments.setup(mgr), claims.setup(mgr),
 		mgr.Add(&collector{client: cached, live: live, log: o.Log}),
 	); err != nil {
 		return nil, err

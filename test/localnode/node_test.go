@@ -196,10 +196,11 @@ func TestAPokeRefreshesVolumesAndNothingIsRestarted(t *testing.T) {
 
 func TestAServiceReachesReadyPodsAndAClaimOutlivesThem(t *testing.T) {
 	f := newFixture(t)
-	f.create(&corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "data"}, Spec: corev1.PersistentVolumeClaimSpec{
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "data"}, Spec: corev1.PersistentVolumeClaimSpec{
 		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
 		Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
-	}})
+	}}
+	f.create(claim)
 	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.ServiceSpec{
 		Selector: map[string]string{"app": "web"},
 		Ports:    []corev1.ServicePort{{Port: 18080, TargetPort: intstr.FromString("http")}},
@@ -257,6 +258,13 @@ func TestAServiceReachesReadyPodsAndAClaimOutlivesThem(t *testing.T) {
 		return nil
 	})
 
+	if err := f.Delete(t.Context(), claim); err != nil {
+		t.Fatal(err)
+	}
+	if _, body := f.get(address, "/file?name=note"); body != "kept" {
+		t.Errorf("the claim, deleted but in use, holds %q, want it untouched", body)
+	}
+
 	second := f.world(address).PID
 	if err := f.Delete(t.Context(), deployment); err != nil {
 		t.Fatal(err)
@@ -274,6 +282,12 @@ func TestAServiceReachesReadyPodsAndAClaimOutlivesThem(t *testing.T) {
 	if err := syscall.Kill(second, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("process %d: %v, want it gone", second, err)
 	}
+	f.eventually("a deleted claim goes when nobody uses it any more", func() error {
+		if err := f.Get(t.Context(), client.ObjectKeyFromObject(claim), claim); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("it is still there (%v)", err)
+		}
+		return nil
+	})
 }
 
 func TestAPodHasTheRightsOfItsServiceAccount(t *testing.T) {

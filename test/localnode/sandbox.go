@@ -53,7 +53,7 @@ func newSandbox(node *kubelet, pod *corev1.Pod) (*sandbox, error) {
 	kill, killNow := context.WithCancel(context.Background())
 	s := &sandbox{
 		node: node, pod: pod.DeepCopy(), seen: pod, address: address,
-		dir:     filepath.Join(node.dir, "pods", string(pod.UID)),
+		dir:     filepath.Join(node.dir, string(pod.UID)),
 		logs:    filepath.Join(node.logs, pod.Namespace, pod.Name),
 		volumes: map[string]*mounted{},
 		poked:   make(chan struct{}, 1), dirty: make(chan struct{}, 1), ended: make(chan struct{}),
@@ -173,7 +173,7 @@ func (s *sandbox) tryPrepare(ctx context.Context) (map[string]*container, error)
 	var err error
 	for _, volume := range s.pod.Spec.Volumes {
 		if s.volumes[volume.Name] == nil {
-			if s.volumes[volume.Name], err = newMounted(s.dir, filepath.Join(s.node.dir, "claims", s.pod.Namespace), volume); err != nil {
+			if s.volumes[volume.Name], err = newMounted(s.dir, s.node.claims, s.pod.Namespace, volume); err != nil {
 				return nil, err
 			}
 		}

@@ -118,15 +118,15 @@ func project(object string, data map[string][]byte, err error, items []corev1.Ke
 type mounted struct {
 	dir    string
 	source corev1.VolumeSource
-	last   files // what was written last
+	last   files // what was written last; nil before anything was
 }
 
-// newMounted makes the directory of a volume: below podDir, or below claims for one that outlives its pod.
-func newMounted(podDir, claims string, volume corev1.Volume) (*mounted, error) {
+// newMounted makes the directory of a volume below podDir, unless it is that of a claim, which is made when the claim is bound.
+func newMounted(podDir, claims, namespace string, volume corev1.Volume) (*mounted, error) {
 	dir := filepath.Join(podDir, "volumes", volume.Name)
 	switch v := volume.VolumeSource; {
 	case v.PersistentVolumeClaim != nil:
-		dir = filepath.Join(claims, v.PersistentVolumeClaim.ClaimName)
+		return &mounted{dir: claimDir(claims, namespace, v.PersistentVolumeClaim.ClaimName), source: v}, nil
 	case v.ConfigMap == nil && v.Secret == nil && v.Projected == nil && v.EmptyDir == nil:
 		kind, _ := json.Marshal(v)
 		return nil, fmt.Errorf("volume %s: this kind of volume is not played by this node: %s", volume.Name, kind)
@@ -136,12 +136,8 @@ func newMounted(podDir, claims string, volume corev1.Volume) (*mounted, error) {
 
 // refresh brings the directory up to date with the objects that it shows.
 func (m *mounted) refresh(ctx context.Context, reader client.Reader, namespace string) error {
-	if claim := m.source.PersistentVolumeClaim; claim != nil {
-		err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: claim.ClaimName}, &corev1.PersistentVolumeClaim{})
-		if apierrors.IsNotFound(err) {
-			return fmt.Errorf("PersistentVolumeClaim %s is not there yet", claim.ClaimName)
-		}
-		return err
+	if ref := m.source.PersistentVolumeClaim; ref != nil {
+		return m.bind(ctx, reader, client.ObjectKey{Namespace: namespace, Name: ref.ClaimName})
 	}
 	if m.source.EmptyDir != nil {
 		return nil
@@ -158,6 +154,27 @@ func (m *mounted) refresh(ctx context.Context, reader client.Reader, namespace s
 	}
 	m.last = wanted
 	return nil
+}
+
+// bind waits for a claim that can be used. What is mounted stays so, even when the claim is being deleted.
+func (m *mounted) bind(ctx context.Context, reader client.Reader, name client.ObjectKey) error {
+	if m.last != nil {
+		return nil
+	}
+	var claim corev1.PersistentVolumeClaim
+	err := reader.Get(ctx, name, &claim)
+	switch {
+	case apierrors.IsNotFound(err):
+		return fmt.Errorf("PersistentVolumeClaim %s is not there yet", name.Name)
+	case err != nil:
+		return fmt.Errorf("read PersistentVolumeClaim %s: %w", name.Name, err)
+	case claim.DeletionTimestamp != nil:
+		return fmt.Errorf("PersistentVolumeClaim %s is being deleted", name.Name)
+	case claim.Status.Phase != corev1.ClaimBound:
+		return fmt.Errorf("PersistentVolumeClaim %s is not bound yet", name.Name)
+	}
+	m.last = files{}
+	return os.MkdirAll(m.dir, 0o700)
 }
 
 // dataLink is the symbolic link through which every file of a volume is seen; swapping it changes all of them at once.
