@@ -167,6 +167,28 @@ func TestARevokedKeyLeavesTheBundle(t *testing.T) {
 	})
 }
 
+func TestARevokedKeyLeavesTheBundleOfAPolicyThatNamesItNoMore(t *testing.T) {
+	c, _ := controllertest.Client(t, cluster.Config)
+	startManager(t)
+	namespace, policy := quickstart(t, c)
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, policyReady)
+	key := &v1alpha1.SigningKey{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "q"}}
+	controllertest.Await(t, c, &v1alpha1.SigningKeyList{}, key, func(key *v1alpha1.SigningKey) bool { return key.Status.ActiveKeyID != "" })
+	edit(t, c, policy, func() {
+		policy.Spec.Issuers[0].Keys.TokenIssuerRef.Name, policy.Spec.Session.TokenIssuerRef.Name = "typo", "typo"
+	})
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, func(policy *v1alpha1.AuthPolicy) bool {
+		ready := meta.FindStatusCondition(policy.Status.Conditions, "Ready")
+		return ready.Reason == v1alpha1.ReasonRefNotFound && ready.ObservedGeneration == policy.Generation
+	})
+	revoked := key.Status.ActiveKeyID
+	edit(t, c, key, func() { key.Spec.RevokedKeyIDs = []string{revoked} })
+	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "q-bundle"}}
+	controllertest.Await(t, c, &corev1.ConfigMapList{}, configMap, func(configMap *corev1.ConfigMap) bool {
+		return !strings.Contains(configMap.Data[bundle.FileName], revoked)
+	})
+}
+
 // sidecar answers /applied as a sidecar does: its files change when the pod has been poked.
 type sidecar struct {
 	mu      sync.Mutex

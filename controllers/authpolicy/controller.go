@@ -33,7 +33,8 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=services;pods,verbs=get;list;watch
 
-// Reconcile renders one bundle. Where the policy cannot be rendered, the last good bundle stays in force; no other policy notices.
+// Reconcile renders one bundle. Where the policy cannot be rendered, the last good bundle stays in force and only its keys are renewed; no
+// other policy notices.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	policy := &v1alpha1.AuthPolicy{}
 	if err := r.Client.Get(ctx, request.NamespacedName, policy); err != nil || !policy.DeletionTimestamp.IsZero() {
@@ -44,7 +45,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, err
 	}
 	rendered, problems := render(policy.Spec, seen.sources)
-	if len(problems) == 0 {
+	if len(problems) > 0 {
+		if seen.lastGood, err = r.recall(ctx, policy.Namespace, seen.written.document()); err != nil {
+			return reconcile.Result{}, err
+		}
+		rendered = seen.lastGood.renew(r.Clock.Now())
+	}
+	if rendered != nil {
 		err = r.apply(ctx, policy, seen, rendered)
 	}
 	return r.report(ctx, policy, seen, problems, err)
@@ -56,6 +63,7 @@ type observed struct {
 	siblings []v1alpha1.AuthPolicy
 	pods     []corev1.Pod // of the namespace, those with a sidecar
 	written  written
+	lastGood *lastGood // what is written, read back; only where the policy cannot be rendered
 }
 
 // written is what there is of the policy's bundle; empty: nothing yet.

@@ -252,6 +252,7 @@ func TestAPolicyBecomesTheBundleOfItsSidecars(t *testing.T) {
 	issuer.Keys = nil
 	want := bundle.Issuer{
 		URL: "https://auth.example", Audiences: []string{"app"}, TokenType: "at+jwt", ClockSkew: 5 * time.Second,
+		KeysFrom: &bundle.KeysFrom{TokenIssuer: "auth", SigningKey: "key"},
 		TokenService: &bundle.TokenService{
 			URL:     "https://auth-issuer." + b.namespace + ".svc:8443",
 			Address: service.Spec.ClusterIP + ":8443",

@@ -87,6 +87,7 @@ func renderIssuer(spec v1alpha1.PolicyIssuer, from source) (bundle.Issuer, error
 		ClockSkew:    spec.ClockSkew.Duration,
 		Keys:         keys,
 		Symmetric:    from.keys.Symmetric(),
+		KeysFrom:     from.from,
 		TokenService: from.service,
 	}
 	for _, algorithm := range spec.Algorithms {

@@ -21,17 +21,19 @@ import (
 // source is what one of a policy's issuers refers to, as found in the cluster.
 type source struct {
 	keys    *keyset.Set
+	from    *bundle.KeysFrom     // where keys are from; nil: given inline
 	url     string               // of a TokenIssuer
 	service *bundle.TokenService // of a TokenIssuer
 	missing *problem             // why the rest is not there
 }
 
-// resolve finds what a key source refers to. What is missing is part of the answer; an error means that nobody knows.
+// resolve finds what a key source refers to. What is missing is part of the answer, beside what is there; an error means that nobody knows.
 func (r *Reconciler) resolve(ctx context.Context, namespace string, keys v1alpha1.KeySource) (source, error) {
 	found, err := r.find(ctx, namespace, keys)
 	var missing *problem
 	if errors.As(err, &missing) {
-		return source{missing: missing}, nil
+		found.missing = missing
+		return found, nil
 	}
 	return found, err
 }
@@ -41,8 +43,7 @@ func (r *Reconciler) find(ctx context.Context, namespace string, keys v1alpha1.K
 	case keys.TokenIssuerRef != nil:
 		return r.fromTokenIssuer(ctx, namespace, keys.TokenIssuerRef.Name)
 	case keys.SigningKeyRef != nil:
-		set, err := r.fromSigningKey(ctx, namespace, keys.SigningKeyRef.Name, "keys.signingKeyRef")
-		return source{keys: set}, err
+		return r.fromSigningKey(ctx, namespace, keys.SigningKeyRef.Name, "keys.signingKeyRef")
 	default:
 		set, err := keyset.Parse([]byte(keys.Inline))
 		if err != nil {
@@ -62,10 +63,11 @@ func (r *Reconciler) fromTokenIssuer(ctx context.Context, namespace, name string
 	if err != nil {
 		return source{}, fmt.Errorf("read the TokenIssuer: %w", err)
 	}
-	set, err := r.fromSigningKey(ctx, namespace, issuer.Spec.SigningKeyRef.Name, fmt.Sprintf("%s: TokenIssuer %q: signingKeyRef", path, name))
+	found, err := r.fromSigningKey(ctx, namespace, issuer.Spec.SigningKeyRef.Name, fmt.Sprintf("%s: TokenIssuer %q: signingKeyRef", path, name))
 	if err != nil {
 		return source{}, err
 	}
+	found.from.TokenIssuer = name
 	service := &corev1.Service{}
 	err = r.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name + "-issuer"}, service)
 	if client.IgnoreNotFound(err) != nil {
@@ -73,25 +75,26 @@ func (r *Reconciler) fromTokenIssuer(ctx context.Context, namespace, name string
 	}
 	// A Service that somebody else made under this name must not receive passwords.
 	if err != nil || !metav1.IsControlledBy(service, issuer) || net.ParseIP(service.Spec.ClusterIP) == nil || len(service.Spec.Ports) == 0 {
-		return source{}, &problem{v1alpha1.ReasonRefNotReady, fmt.Sprintf("%s: TokenIssuer %q has no Service yet: see its status", path, name)}
+		return found, &problem{v1alpha1.ReasonRefNotReady, fmt.Sprintf("%s: TokenIssuer %q has no Service yet: see its status", path, name)}
 	}
 	port := strconv.Itoa(int(service.Spec.Ports[0].Port))
-	return source{keys: set, url: issuer.Spec.Issuer, service: &bundle.TokenService{
+	found.url, found.service = issuer.Spec.Issuer, &bundle.TokenService{
 		URL:     fmt.Sprintf("https://%s.%s.svc:%s", service.Name, namespace, port),
 		Address: net.JoinHostPort(service.Spec.ClusterIP, port),
 		CA:      string(r.CA.CertPEM()),
-	}}, nil
+	}
+	return found, nil
 }
 
 // fromSigningKey reads the key set that a SigningKey has published: in a ConfigMap, or in a Secret where it is symmetric.
-func (r *Reconciler) fromSigningKey(ctx context.Context, namespace, name, path string) (*keyset.Set, error) {
+func (r *Reconciler) fromSigningKey(ctx context.Context, namespace, name, path string) (source, error) {
 	key := &v1alpha1.SigningKey{}
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, key)
 	if apierrors.IsNotFound(err) {
-		return nil, &problem{v1alpha1.ReasonRefNotFound, fmt.Sprintf("%s: SigningKey %q does not exist", path, name)}
+		return source{}, &problem{v1alpha1.ReasonRefNotFound, fmt.Sprintf("%s: SigningKey %q does not exist", path, name)}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the SigningKey: %w", err)
+		return source{}, fmt.Errorf("read the SigningKey: %w", err)
 	}
 	published := client.ObjectKey{Namespace: namespace, Name: name + "-jwks"}
 	configMap, secret := &corev1.ConfigMap{}, &corev1.Secret{}
@@ -101,19 +104,19 @@ func (r *Reconciler) fromSigningKey(ctx context.Context, namespace, name, path s
 	case err == nil && metav1.IsControlledBy(configMap, key):
 		set, err = keyset.Parse([]byte(configMap.Data[signing.KeySetFile]))
 	case client.IgnoreNotFound(err) != nil:
-		return nil, fmt.Errorf("read the key set: %w", err)
+		return source{}, fmt.Errorf("read the key set: %w", err)
 	default:
 		err = r.Client.Get(ctx, published, secret)
 		if client.IgnoreNotFound(err) != nil {
-			return nil, fmt.Errorf("read the key set: %w", err)
+			return source{}, fmt.Errorf("read the key set: %w", err)
 		}
 		if err != nil || !metav1.IsControlledBy(secret, key) {
-			return nil, &problem{v1alpha1.ReasonRefNotReady, fmt.Sprintf("%s: SigningKey %q has published no key set yet: see its status", path, name)}
+			return source{}, &problem{v1alpha1.ReasonRefNotReady, fmt.Sprintf("%s: SigningKey %q has published no key set yet: see its status", path, name)}
 		}
 		set, err = keyset.ParseSymmetric(secret.Data[signing.KeySetFile])
 	}
 	if err != nil {
-		return nil, &problem{v1alpha1.ReasonRefNotReady, fmt.Sprintf("%s: the key set of SigningKey %q is damaged: %v", path, name, err)}
+		return source{}, &problem{v1alpha1.ReasonRefNotReady, fmt.Sprintf("%s: the key set of SigningKey %q is damaged: %v", path, name, err)}
 	}
-	return set, nil
+	return source{keys: set, from: &bundle.KeysFrom{SigningKey: name}}, nil
 }

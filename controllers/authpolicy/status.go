@@ -28,7 +28,7 @@ func (r *Reconciler) report(ctx context.Context, policy *v1alpha1.AuthPolicy, se
 	status.Revision = revision(seen.written.document())
 	status.Pods = governed(policy, seen.pods)
 	set(policy, v1alpha1.ConditionAccepted, acceptance(policy, seen, problems), r.Clock.Now())
-	set(policy, v1alpha1.ConditionReady, readiness(status.Revision, problems, applied), r.Clock.Now())
+	set(policy, v1alpha1.ConditionReady, readiness(status.Revision, seen.lastGood, problems, applied), r.Clock.Now())
 	if !equality.Semantic.DeepEqual(before, status) {
 		if err := r.Client.Status().Update(ctx, policy); err != nil {
 			return again(fmt.Errorf("write the status: %w", err))
@@ -52,14 +52,14 @@ func acceptance(policy *v1alpha1.AuthPolicy, seen *observed, problems []problem)
 }
 
 // readiness says whether the bundle that is in force is the one that the policy asks for.
-func readiness(revision string, problems []problem, applied error) problem {
+func readiness(revision string, last *lastGood, problems []problem, applied error) problem {
 	switch {
 	case applied != nil:
 		return problem{owned.Refusal(applied), applied.Error()}
 	case len(problems) == 0:
 		return problem{v1alpha1.ReasonReady, "the bundle is written for the pods to read"}
 	case revision != "":
-		return problem{joined(problems).reason, fmt.Sprintf("the last good bundle, %s, stays in force, with the keys of its time: see Accepted", revision)}
+		return problem{joined(problems).reason, fmt.Sprintf("the last good bundle, %s, stays in force, %s: see Accepted", revision, last.age())}
 	default:
 		return problem{joined(problems).reason, "there is no bundle yet, so pods answer 503: see Accepted"}
 	}

@@ -40,8 +40,19 @@ type Issuer struct {
 	Keys KeySet
 	// Symmetric says that Keys may hold shared secrets. Such a bundle belongs into a Secret.
 	Symmetric bool
+	// KeysFrom says where Keys come from; nil for keys that were given as they are.
+	KeysFrom *KeysFrom
 	// TokenService is where revocations come from, and sign-in goes to. Foreign issuers have none.
 	TokenService *TokenService
+}
+
+// KeysFrom names the objects, of the policy's namespace, that an issuer's keys come from. It is a note of the manager to itself: should
+// the policy become one that cannot be rendered, this is how its last good bundle gets to know new and revoked keys. Sidecars do not read it.
+type KeysFrom struct {
+	// TokenIssuer is the name of the TokenIssuer whose keys they are; "" when a policy names the SigningKey itself.
+	TokenIssuer string
+	// SigningKey is the name of the SigningKey that published them.
+	SigningKey string
 }
 
 // TokenService is how the token service of an issuer is reached.

@@ -54,6 +54,7 @@ func full() *bundle.Bundle {
 				Algorithms: []string{"ES256"},
 				ClockSkew:  5 * time.Second,
 				Keys:       bundle.KeySet(`{"keys":[]}`),
+				KeysFrom:   &bundle.KeysFrom{TokenIssuer: "auth", SigningKey: "auth-key"},
 				TokenService: &bundle.TokenService{
 					URL:     "https://auth-issuer.shop.svc:8443",
 					Address: "10.0.0.7:8443",

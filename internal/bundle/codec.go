@@ -33,7 +33,13 @@ type issuerDocument struct {
 	ClockSkew    string                `json:"clockSkew"` // as Go writes durations
 	Keys         json.RawMessage       `json:"keys"`
 	Symmetric    bool                  `json:"symmetric,omitempty"`
+	KeysFrom     *keysFromDocument     `json:"keysFrom,omitempty"`
 	TokenService *tokenServiceDocument `json:"tokenService,omitempty"`
+}
+
+type keysFromDocument struct {
+	TokenIssuer string `json:"tokenIssuer,omitempty"`
+	SigningKey  string `json:"signingKey,omitempty"`
 }
 
 type tokenServiceDocument struct {
@@ -76,6 +82,7 @@ func Parse(data []byte) (*Bundle, error) {
 			ClockSkew:    skew,
 			Keys:         KeySet(issuer.Keys),
 			Symmetric:    issuer.Symmetric,
+			KeysFrom:     (*KeysFrom)(issuer.KeysFrom),
 			TokenService: (*TokenService)(issuer.TokenService),
 		})
 	}
@@ -98,6 +105,7 @@ func (b *Bundle) Marshal() ([]byte, error) {
 			ClockSkew:    issuer.ClockSkew.String(),
 			Keys:         json.RawMessage(issuer.Keys),
 			Symmetric:    issuer.Symmetric,
+			KeysFrom:     (*keysFromDocument)(issuer.KeysFrom),
 			TokenService: (*tokenServiceDocument)(issuer.TokenService),
 		})
 	}

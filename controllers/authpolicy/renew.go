@@ -1,0 +1,138 @@
+package authpolicy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/keyset"
+	"github.com/latchkey-dev/latchkey/internal/verify"
+)
+
+// lastGood is the bundle that stays in force while its policy cannot be rendered. Its rules and issuers are those of its time; its keys are
+// not: a key that is revoked must not stay trusted because somebody mistyped a header.
+type lastGood struct {
+	bundle  *bundle.Bundle
+	sources []source // one for each of the bundle's issuers: where its keys are found now
+
+	// What renew could not do.
+	outdated []string // the issuers that keep the keys they had
+	failed   error
+}
+
+// recall reads back what is in force, and finds what its issuers refer to. It returns nil when there is no bundle, or none that a sidecar
+// would take: then there is nothing to keep up to date.
+func (r *Reconciler) recall(ctx context.Context, namespace string, document []byte) (*lastGood, error) {
+	parsed, unreadable := bundle.Parse(document)
+	if unreadable != nil {
+		return nil, nil //nolint:nilerr // it was edited by hand; sidecars refuse it as well, and keep what they have
+	}
+	last := &lastGood{bundle: parsed}
+	for i := range parsed.Issuers {
+		found, err := r.retrace(ctx, namespace, parsed.Issuers[i].KeysFrom)
+		if err != nil {
+			return nil, err
+		}
+		last.sources = append(last.sources, found)
+	}
+	return last, nil
+}
+
+// retrace finds what a bundle's keys came from. Where the TokenIssuer is gone, its SigningKey may still be there and revoke keys.
+func (r *Reconciler) retrace(ctx context.Context, namespace string, from *bundle.KeysFrom) (source, error) {
+	if from == nil {
+		return source{}, nil
+	}
+	if from.TokenIssuer != "" {
+		found, err := r.resolve(ctx, namespace, v1alpha1.KeySource{TokenIssuerRef: &v1alpha1.ObjectRef{Name: from.TokenIssuer}})
+		if err != nil || found.keys != nil {
+			return found, err
+		}
+	}
+	found, err := r.resolve(ctx, namespace, v1alpha1.KeySource{SigningKeyRef: &v1alpha1.ObjectRef{Name: from.SigningKey}})
+	if found.from != nil {
+		found.from.TokenIssuer = from.TokenIssuer // it may come back
+	}
+	return found, err
+}
+
+// renew renders the bundle with the keys and the token services of now; nil when there is nothing to render. With nothing new, it gives
+// the same bytes.
+func (l *lastGood) renew(now time.Time) *rendering {
+	if l == nil {
+		return nil
+	}
+	for i := range l.bundle.Issuers {
+		issuer, found := &l.bundle.Issuers[i], l.sources[i]
+		if issuer.KeysFrom == nil {
+			continue
+		}
+		if found.keys == nil || renewIssuer(issuer, found, now) != nil {
+			l.outdated = append(l.outdated, fmt.Sprintf("%q", issuer.URL))
+		}
+	}
+	encoded, err := l.bundle.Marshal()
+	if err != nil {
+		l.failed = err
+		return nil
+	}
+	return &rendering{document: encoded, secret: l.bundle.HasSecrets()}
+}
+
+// age says of when the keys are.
+func (l *lastGood) age() string {
+	switch {
+	case l == nil:
+		return "as it is, for it cannot be read"
+	case l.failed != nil:
+		return fmt.Sprintf("with the keys of its time, for it cannot take those of now: %v", l.failed)
+	case len(l.outdated) > 0:
+		return "with the keys of its time for " + strings.Join(l.outdated, ", ") + ", whose own are not to be found"
+	default:
+		return "with the keys of now"
+	}
+}
+
+func renewIssuer(issuer *bundle.Issuer, from source, now time.Time) error {
+	keys := from.keys
+	_, err := verify.New([]verify.Issuer{{
+		URL: issuer.URL, Audiences: issuer.Audiences, Algorithms: issuer.Algorithms, TokenType: issuer.TokenType,
+		ClockSkew: issuer.ClockSkew, Keys: keys,
+	}})
+	if err != nil { // none of the keys is for the algorithms that the policy takes: a sidecar would refuse the bundle, and trust the old keys
+		if keys, err = ended(issuer, now); err != nil {
+			return err
+		}
+	}
+	encoded, err := keys.Marshal()
+	if err != nil {
+		return err
+	}
+	issuer.Keys, issuer.Symmetric, issuer.KeysFrom = encoded, keys.Symmetric(), from.from
+	if from.service != nil {
+		issuer.TokenService = from.service
+	}
+	return nil
+}
+
+// ended are an issuer's keys with an end that has passed, so that no token is valid by them.
+func ended(issuer *bundle.Issuer, now time.Time) (*keyset.Set, error) {
+	parse := keyset.Parse
+	if issuer.Symmetric {
+		parse = keyset.ParseSymmetric
+	}
+	set, err := parse(issuer.Keys)
+	if err != nil {
+		return nil, err
+	}
+	keys := set.Keys()
+	for i, key := range keys {
+		if end := key.NotAfter(); end.IsZero() || end.After(now) {
+			keys[i] = key.Until(now.Truncate(time.Second))
+		}
+	}
+	return keyset.NewSet(keys...)
+}
