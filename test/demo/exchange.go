@@ -99,8 +99,8 @@ var client = &http.Client{
 	Timeout:       10 * time.Second,
 }
 
-// send makes a request without showing it.
-func (d *demo) send(ctx context.Context, r request) (*answer, error) {
+// do makes a request.
+func (d *demo) do(ctx context.Context, r request) (*answer, error) {
 	method, body := r.Method, io.Reader(nil)
 	if r.JSON != "" {
 		method, body = http.MethodPost, strings.NewReader(r.JSON)
@@ -128,17 +128,6 @@ func (d *demo) send(ctx context.Context, r request) (*answer, error) {
 		return nil, interrupted(ctx, err)
 	}
 	return &answer{Proto: response.Proto, Status: response.StatusCode, Header: response.Header, Body: bytes, Took: time.Since(began), request: r}, nil
-}
-
-// show makes a request before the reader's eyes.
-func (d *demo) show(ctx context.Context, r request) (*answer, error) {
-	d.screen.command(r.curl())
-	a, err := d.send(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	d.showAnswer(a)
-	return a, nil
 }
 
 // worthShowing are the headers that say something about sign-in.

@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// guardedVariable tells the process that it runs under the guard.
+// guardedVariable tells the process that it runs under the guard, and which directory is for its temporary files.
 const guardedVariable = "LATCHKEY_DEMO_GUARDED"
 
 const (
@@ -29,26 +29,36 @@ func guard() int {
 
 	temporary, err := os.MkdirTemp("", "latchkey-demo-")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "demo:", err)
-		return 1
+		return complain(err)
 	}
-	defer os.RemoveAll(temporary)
+	code := watchOver(temporary)
+	endChildren()
+	if err := os.RemoveAll(temporary); err != nil {
+		return complain(err)
+	}
+	return code
+}
+
+func complain(err error) int {
+	fmt.Fprintln(os.Stderr, "demo:", err)
+	return 1
+}
+
+// watchOver runs the demo proper to its end, and returns its exit code.
+func watchOver(temporary string) int {
 	self, err := os.Executable()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "demo:", err)
-		return 1
+		return complain(err)
 	}
-
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	demo := exec.Command(self, os.Args[1:]...)
 	demo.Stdout, demo.Stderr = os.Stdout, os.Stderr
-	demo.Env = append(os.Environ(), guardedVariable+"=yes", "TMPDIR="+temporary)
+	demo.Env = append(os.Environ(), guardedVariable+"="+temporary, "TMPDIR="+temporary)
 	// In a process group of its own, so that Ctrl-C comes here first and a second one can end what does not end by itself.
 	demo.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if err := demo.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, "demo:", err)
-		return 1
+	if err = demo.Start(); err != nil {
+		return complain(err)
 	}
 	go func() {
 		<-signals
@@ -58,16 +68,10 @@ func guard() int {
 	}()
 
 	err = demo.Wait()
-	endChildren()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &exit) && exit.ExitCode() >= 0:
-		return exit.ExitCode()
+	if code := demo.ProcessState.ExitCode(); code >= 0 {
+		return code
 	}
-	fmt.Fprintln(os.Stderr, "demo:", err)
-	return 1
+	return complain(err) // a signal ended it
 }
 
 // endChildren kills every child that is left, and theirs as they become ours, until there are none.

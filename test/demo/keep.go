@@ -14,11 +14,8 @@ func (d *demo) keep(ctx context.Context) {
 		kubectl = filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl")
 	}
 	s := d.screen
-	fresh, err := d.signIn(ctx, alice) // the checks have left no pair that is good for long
-	if err == nil {
-		err = d.use(fresh)
-	}
-	if err != nil {
+	// The checks have left no pair that is good for long.
+	if _, err := d.try(ctx, func(t *trial) { t.must(t.use(t.signIn(alice))) }); err != nil {
 		s.trouble(err)
 	}
 	s.chapter("It is yours")
@@ -29,8 +26,8 @@ func (d *demo) keep(ctx context.Context) {
 		s.command("alias kubectl=" + kubectl)
 	}
 	s.note("\n" + indent("Be alice; or sign in as bob, whose password is: can we fix it"))
-	s.command(request{Path: "$APP/", Headers: []string{asHolder}}.curl())
-	s.command(refresh.curl())
+	s.command(as("$ACCESS").curl())
+	s.command(refreshWith("$REFRESH").curl())
 	s.command(bob.curl())
 	s.note("\n" + indent("Look around, and change something: it is in force within a second"))
 	for _, command := range []string{

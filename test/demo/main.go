@@ -9,15 +9,19 @@ import (
 )
 
 func main() {
-	if os.Getenv(guardedVariable) == "" {
+	temporary := os.Getenv(guardedVariable)
+	if temporary == "" {
 		os.Exit(guard())
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
+	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	screen := newScreen(os.Stdout)
+	context.AfterFunc(ctx, func() { screen.note("Stopping.") })
 	code := run(ctx, screen)
+	if err := os.RemoveAll(temporary); err != nil { // the guard's business, unless it was killed
+		screen.trouble(err)
+	}
 	if ctx.Err() != nil {
-		screen.note("Stopped. Nothing is left running.")
+		screen.note("Nothing is left running.")
 	}
 	os.Exit(code)
 }

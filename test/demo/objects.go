@@ -15,19 +15,22 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 )
 
-// patch changes the spec of one of the quickstart's objects before the reader's eyes.
-func (d *demo) patch(ctx context.Context, kind, patch string) error {
+// kinds by the names that kubectl takes.
+var kinds = map[string]string{"signingkey": "SigningKey", "tokenissuer": "TokenIssuer"}
+
+// patchSpec changes one of the quickstart's objects before the reader's eyes.
+func (d *demo) patchSpec(ctx context.Context, kind, patch string) error {
 	d.screen.command("kubectl -n quickstart patch " + kind + " quickstart --type merge -p '" + patch + "'")
 	object := &unstructured.Unstructured{}
-	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(map[string]string{"signingkey": "SigningKey", "tokenissuer": "TokenIssuer"}[kind]))
+	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kinds[kind]))
 	object.SetNamespace(quickstart)
 	object.SetName(quickstart)
-	err := d.kube.Patch(ctx, object, kubeclient.RawPatch(types.MergePatchType, []byte(patch)))
-	if err == nil {
-		d.screen.indented(strings.ToLower(object.GroupVersionKind().GroupKind().String()) + "/quickstart patched")
-		d.screen.blank()
+	if err := d.kube.Patch(ctx, object, kubeclient.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+		return fmt.Errorf("patch %s: %w", kind, err)
 	}
-	return interrupted(ctx, err)
+	d.screen.indented(kind + "." + v1alpha1.GroupVersion.Group + "/quickstart patched")
+	d.screen.blank()
+	return nil
 }
 
 // wrong objects, and what the refusal must name.
@@ -50,26 +53,19 @@ spec:
     claims: [{claim: roles, anyOf: [auditor]}]`, "spec.rules[0].claims"},
 }
 
-func (d *demo) wrongObjects(ctx context.Context) (string, error) {
-	var all error
+func wrongObjects(t *trial) {
 	for _, w := range wrong {
 		object := &unstructured.Unstructured{}
-		if err := yaml.UnmarshalStrict([]byte(w.yaml), &object.Object); err != nil {
-			return "", err
-		}
-		object.SetNamespace(quickstart)
-		err := d.tryToApply(ctx, w.yaml, object)
-		switch {
-		case err == nil:
-			all = errors.Join(all, fmt.Errorf("the %s was taken", object.GetKind()), d.kube.Delete(ctx, object))
-		case !strings.Contains(err.Error(), w.path):
-			all = errors.Join(all, fmt.Errorf("the refusal does not name %s: %w", w.path, err))
+		t.must(yaml.UnmarshalStrict([]byte(w.yaml), &object.Object))
+		refusal := t.tryToApply(w.yaml, object)
+		if !strings.Contains(refusal, w.path) {
+			t.fails(fmt.Errorf("the refusal does not name %s: %s", w.path, refusal))
 		}
 	}
-	return "the API server says which field, and why", all
+	t.passes("the API server says which field, and why")
 }
 
-func (d *demo) podWithoutPolicy(ctx context.Context) (string, error) {
+func podWithoutPolicy(t *trial) {
 	const text = `apiVersion: v1
 kind: Pod
 metadata: {name: forgotten, labels: {auth.latchkey.dev/inject: enabled}}
@@ -80,29 +76,25 @@ spec:
     image: ghcr.io/latchkey-dev/quickstart-app:dev
     securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}`
 	pod := &corev1.Pod{}
-	if err := yaml.UnmarshalStrict([]byte(text), pod); err != nil {
-		return "", err
+	t.must(yaml.UnmarshalStrict([]byte(text), pod))
+	t.say("No AuthPolicy selects this pod:")
+	refusal := t.tryToApply(text, pod)
+	if !strings.Contains(refusal, "pod.inject.latchkey.dev") {
+		t.fails(fmt.Errorf("it was not Latchkey's webhook that refused: %s", refusal))
 	}
-	pod.Namespace = quickstart
-	d.screen.note(indent("No AuthPolicy selects this pod:"))
-	err := d.tryToApply(ctx, text, pod)
-	switch {
-	case err == nil:
-		return "", errors.Join(errors.New("the pod was let in"), d.kube.Delete(ctx, pod))
-	case !strings.Contains(err.Error(), "pod.inject.latchkey.dev"):
-		return "", fmt.Errorf("it was not Latchkey's webhook that refused: %w", err)
-	}
-	return "the webhook refuses it", nil
+	t.passes("the webhook refuses it")
 }
 
-// tryToApply creates an object before the reader's eyes, and shows what the API server has to say against it.
-func (d *demo) tryToApply(ctx context.Context, text string, object kubeclient.Object) error {
-	d.screen.command("kubectl -n quickstart apply -f - <<'EOF'\n" + text + "\nEOF")
-	err := interrupted(ctx, d.kube.Create(ctx, object))
-	if err != nil {
-		d.screen.line(yellow, indent(wrap("Error from server: "+err.Error(), lineWidth))+"\n")
+// tryToApply creates an object before the reader's eyes, and returns what the API server has to say against it.
+func (t *trial) tryToApply(text string, object kubeclient.Object) (refusal string) {
+	t.screen.command("kubectl -n quickstart apply -f - <<'EOF'\n" + text + "\nEOF")
+	object.SetNamespace(quickstart)
+	err := t.kube.Create(t.ctx, object)
+	if err == nil {
+		t.fails(errors.Join(fmt.Errorf("%s %s was let in", object.GetObjectKind().GroupVersionKind().Kind, object.GetName()), t.kube.Delete(t.ctx, object)))
 	}
-	return err
+	t.screen.line(yellow, indent(wrap("Error from server: "+err.Error(), lineWidth))+"\n")
+	return err.Error()
 }
 
 // wrap breaks a long message between words.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,6 +18,7 @@ type screen struct {
 	out      io.Writer
 	terminal bool
 	colour   bool
+	moving   bool // the last line shows progress, and gives way to whatever is shown next
 }
 
 func newScreen(out *os.File) *screen {
@@ -46,7 +48,16 @@ func (s *screen) paint(style, text string) string {
 func (s *screen) line(style, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.giveWay()
 	fmt.Fprintln(s.out, s.paint(style, text))
+}
+
+// giveWay takes back a line that shows progress. The caller holds mu.
+func (s *screen) giveWay() {
+	if s.moving {
+		fmt.Fprint(s.out, "\r\x1b[K")
+		s.moving = false
+	}
 }
 
 func (s *screen) title(text string) { s.line(bold, text) }
@@ -119,7 +130,9 @@ func (p *progress) show(turn int) {
 			line = string(runes[:99]) + "…" // a line that wraps could not be taken back
 		}
 		p.screen.mu.Lock()
-		fmt.Fprintf(p.screen.out, "\r\x1b[K%s %s", line, p.screen.paint(dim, short(time.Since(p.began))))
+		p.screen.giveWay()
+		fmt.Fprintf(p.screen.out, "%s %s", line, p.screen.paint(dim, short(time.Since(p.began))))
+		p.screen.moving = true
 		p.screen.mu.Unlock()
 	case turn > 0:
 		p.screen.line(plain, fmt.Sprintf("  · %s%s  %s", p.text, status, short(time.Since(p.began))))
@@ -135,10 +148,6 @@ func (p *progress) say(status string) {
 func (p *progress) done(err error, result string) {
 	close(p.stop)
 	p.ended.Wait()
-	lead := ""
-	if p.screen.terminal {
-		lead = "\r\x1b[K"
-	}
 	mark := p.screen.paint(green, "✓")
 	if err != nil {
 		mark = p.screen.paint(red, "✗")
@@ -146,14 +155,16 @@ func (p *progress) done(err error, result string) {
 	if result != "" {
 		result = ": " + result
 	}
-	p.screen.line(plain, lead+"  "+mark+" "+p.text+result+p.screen.paint(dim, "  "+short(time.Since(p.began))))
+	p.screen.line(plain, "  "+mark+" "+p.text+result+p.screen.paint(dim, "  "+short(time.Since(p.began))))
 }
 
 // step shows the progress of something that takes a while.
-func (s *screen) step(text string, do func(say func(string)) (result string, err error)) error {
+func (s *screen) step(text string, do func(say func(string)) (result string, err error)) (err error) {
 	p := s.progress(text)
-	result, err := do(p.say)
-	p.done(err, result)
+	result := ""
+	defer func() { p.done(err, result) }()
+	err = errors.New("given up") // as it stays when a trial ends in the middle of do
+	result, err = do(p.say)
 	return err
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,210 +12,119 @@ import (
 // reuseWindow is what the quickstart's TokenIssuer sets.
 const reuseWindow = 2 * time.Second
 
-// withinASecond is what the design promises for a sign-out to be in force everywhere.
-const withinASecond = time.Second
+// inForce is how soon a sign-out must be in force everywhere.
+const inForce = time.Second
 
-var refresh = request{Method: http.MethodPost, Path: "$APP/auth/refresh", Headers: []string{"Cookie: " + refreshCookie + "=$REFRESH"}}
-
-func (d *demo) refresh(ctx context.Context) (string, error) {
-	before := pair{access: d.vars.values["ACCESS"], refresh: d.vars.values["REFRESH"]}
-	if err := d.vars.set("OLD_REFRESH", before.refresh); err != nil {
-		return "", err
-	}
-	d.found.replaced = time.Now()
-	a, err := d.show(ctx, refresh)
-	if err != nil {
-		return "", err
-	}
-	after, err := pairOf(a)
-	if err != nil {
-		return "", err
-	}
-	if after.access == before.access || after.refresh == before.refresh {
-		return "", errors.New("a token of the pair is the same as before")
-	}
-	return "both are new; the refresh token before is kept as $OLD_REFRESH for later", d.use(after)
+func refreshWith(token string) request {
+	return request{Method: http.MethodPost, Path: "$APP/auth/refresh", Headers: []string{"Cookie: " + refreshCookie + "=" + token}}
 }
 
-func (d *demo) fiftyRefreshes(ctx context.Context) (string, error) {
-	p, err := d.signIn(ctx, alice)
-	if err != nil {
-		return "", err
+func as(token string) request {
+	return request{Path: "$APP/", Headers: []string{"Authorization: Bearer " + token}}
+}
+
+func refresh(t *trial) {
+	access, before := t.vars.values["ACCESS"], t.vars.values["REFRESH"]
+	t.set("OLD_REFRESH", before)
+	t.findings.replaced = time.Now()
+	p := t.pair(t.show(refreshWith("$REFRESH")))
+	if p.access == access || p.refresh == before {
+		t.fails(errors.New("a token of the pair is the same as before"))
 	}
-	if err := d.vars.set("REFRESH_2", p.refresh); err != nil {
-		return "", err
-	}
-	d.screen.note(indent("Alice signs in on a second device: $REFRESH_2. Fifty tabs refresh with the same cookie at the same time:"))
-	second := request{Method: http.MethodPost, Path: "$APP/auth/refresh", Headers: []string{"Cookie: " + refreshCookie + "=$REFRESH_2"}}
-	d.screen.command(`seq 50 | xargs -P50 -I{} ` + strings.Replace(second.curl(), "curl -i", `curl -s -o /dev/null -w '%{http_code}\n'`, 1) + ` | sort | uniq -c`)
+	t.must(t.use(p))
+	t.passes("both are new; the refresh token before is kept as $OLD_REFRESH for later")
+}
+
+func fiftyRefreshes(t *trial) {
+	t.set("REFRESH_2", t.signIn(alice).refresh)
+	t.say("Alice signs in on a second device: $REFRESH_2. Fifty tabs refresh with the same cookie at the same time:")
+	tab := refreshWith("$REFRESH_2")
+	quiet := strings.Replace(tab.curl(), "curl -i", `curl -s -o /dev/null -w '%{http_code}\n'`, 1)
+	t.screen.command("seq 50 | xargs -P50 -I{} \\\n    " + quiet + " \\\n    | sort | uniq -c")
 
 	const n = 50
 	answers, failures := make([]*answer, n), make([]error, n)
-	var all sync.WaitGroup
+	var tabs sync.WaitGroup
 	start := make(chan struct{})
 	for i := range n {
-		all.Go(func() {
+		tabs.Go(func() {
 			<-start
-			answers[i], failures[i] = d.send(ctx, second)
+			answers[i], failures[i] = t.do(t.ctx, tab)
 		})
 	}
 	close(start)
-	all.Wait()
-	if err := errors.Join(failures...); err != nil {
-		return "", err
-	}
+	tabs.Wait()
+	t.must(errors.Join(failures...))
 	statuses, successors := map[int]int{}, map[string]bool{}
-	var last *pair
 	for _, a := range answers {
 		statuses[a.Status]++
-		if p, err := pairOf(a); err == nil {
-			successors[p.refresh] = true
-			last = p
-		}
 	}
 	for status, count := range statuses {
-		d.screen.indented(fmt.Sprintf("%7d %d", count, status))
+		t.screen.indented(fmt.Sprintf("%7d %d", count, status))
 	}
-	d.screen.blank()
-	if statuses[http.StatusOK] != n {
-		return "", fmt.Errorf("%d of %d were answered 200", statuses[http.StatusOK], n)
+	t.screen.blank()
+	for _, a := range answers {
+		p := t.pair(a)
+		successors[p.refresh] = true
+		t.set("REFRESH_2", p.refresh)
 	}
 	if len(successors) != 1 {
-		return "", fmt.Errorf("there are %d successors, want one that all share", len(successors))
+		t.fails(fmt.Errorf("there are %d successors, want one that all share", len(successors)))
 	}
-	if err := d.vars.set("REFRESH_2", last.refresh); err != nil {
-		return "", err
-	}
-	d.screen.note(indent("All were given the same successor, and it works:"))
-	a, err := d.show(ctx, second)
-	if err != nil {
-		return "", err
-	}
-	next, err := pairOf(a)
-	if err != nil {
-		return "", err
-	}
-	d.found.oldToken = next.access // signed before the key rotates
-	return "50 times 200, one successor", errors.Join(d.vars.set("REFRESH_2", next.refresh), d.vars.set("ACCESS_2", next.access))
+
+	t.say("All were given the same successor, and it works:")
+	p := t.pair(t.show(tab))
+	t.set("REFRESH_2", p.refresh)
+	t.set("ACCESS_2", p.access)
+	t.findings.oldToken = p.access // signed before the key rotates
+	t.passes("50 times 200, one successor")
 }
 
-func (d *demo) logout(ctx context.Context) (string, error) {
-	p, err := d.signIn(ctx, alice)
-	if err != nil {
-		return "", err
-	}
-	if err := errors.Join(d.vars.set("ACCESS_3", p.access), d.vars.set("REFRESH_3", p.refresh)); err != nil {
-		return "", err
-	}
-	d.screen.note(indent("A third device: $ACCESS_3, good for five minutes, and $REFRESH_3."))
-	if a, err := d.send(ctx, request{Path: "$APP/", Headers: []string{"Authorization: Bearer $ACCESS_3"}}); err != nil {
-		return "", err
-	} else if err := a.status(http.StatusOK); err != nil {
-		return "", fmt.Errorf("before the logout: %w", err)
-	}
-	a, err := d.show(ctx, request{Method: http.MethodPost, Path: "$APP/auth/logout", Headers: []string{"Cookie: " + refreshCookie + "=$REFRESH_3"}})
-	if err != nil {
-		return "", err
-	}
-	began := time.Now()
-	if a.Status != http.StatusOK && a.Status != http.StatusNoContent {
-		return "", a.status(http.StatusNoContent)
-	}
-	took, err := d.untilRefused(ctx, "$ACCESS_3", began)
-	if err != nil {
-		return "", err
-	}
-	return "refused " + short(took) + " after the logout was answered", within(took)
+func logout(t *trial) {
+	p := t.signIn(alice)
+	t.set("ACCESS_3", p.access)
+	t.set("REFRESH_3", p.refresh)
+	t.say("A third device: $ACCESS_3, good for five minutes, and $REFRESH_3.")
+	t.seen(t.send(as("$ACCESS_3")))
+	a := t.show(request{Method: http.MethodPost, Path: "$APP/auth/logout", Headers: []string{"Cookie: " + refreshCookie + "=$REFRESH_3"}})
+	answered := time.Now()
+	t.status(a, http.StatusNoContent)
+	t.passes("refused %s after the logout was answered", untilRefused(t, "$ACCESS_3", answered))
 }
 
-func (d *demo) oldRefreshToken(ctx context.Context) (string, error) {
-	if wait := time.Until(d.found.replaced.Add(reuseWindow + 200*time.Millisecond)); wait > 0 {
-		err := d.screen.step("the reuse window of 2 s must be over: whoever lost a race within it gets the same successor", func(func(string)) (string, error) {
-			return "", sleep(ctx, wait)
+func oldRefreshToken(t *trial) {
+	if over := t.findings.replaced.Add(reuseWindow + 200*time.Millisecond); time.Now().Before(over) {
+		t.await("the reuse window of 2 s must be over: whoever lost a race within it gets the same successor", 2*reuseWindow, func() (bool, string) {
+			return time.Now().After(over), ""
 		})
-		if err != nil {
-			return "", err
-		}
-		d.screen.blank()
 	}
-	a, err := d.show(ctx, request{Method: http.MethodPost, Path: "$APP/auth/refresh", Headers: []string{"Cookie: " + refreshCookie + "=$OLD_REFRESH"}})
-	if err != nil {
-		return "", err
-	}
-	d.found.replayed = time.Now()
-	return "reason: " + a.reason(), errors.Join(a.status(http.StatusUnauthorized), want("reason", a.reason(), "reuse_detected"))
+	a := t.show(refreshWith("$OLD_REFRESH"))
+	t.findings.replayed = time.Now()
+	t.status(a, http.StatusUnauthorized)
+	t.want("the reason", a.reason(), "reuse_detected")
+	t.passes("reason: %s", a.reason())
 }
 
-func (d *demo) replayEndedSession(ctx context.Context) (string, error) {
-	d.screen.note(indent("Somebody else had a copy of that token. Who is the thief cannot be known, so the session is over for both:"))
-	took, err := d.untilRefused(ctx, "$ACCESS", d.found.replayed)
-	if err != nil {
-		return "", err
-	}
-	a, err := d.show(ctx, refresh)
-	if err != nil {
-		return "", err
-	}
-	if err := a.status(http.StatusUnauthorized); err != nil {
-		return "", fmt.Errorf("the successor still works: %w", err)
-	}
-	d.screen.note(indent("Her other devices stay signed in:"))
-	other, err := d.show(ctx, request{Path: "$APP/public", Headers: []string{"Authorization: Bearer $ACCESS_2"}})
-	if err != nil {
-		return "", err
-	}
-	var seen seenByApp
-	if err := errors.Join(other.status(http.StatusOK), other.into(&seen), want("the app greets", seen.Hello, "alice")); err != nil {
-		return "", err
-	}
-	return "refused " + short(took) + " after the replay, and the successor with it; other devices are not touched", within(took)
+func replayEndedSession(t *trial) {
+	t.say("Somebody else had a copy of that token. Who is the thief cannot be known, so the session is over for both:")
+	took := untilRefused(t, "$ACCESS", t.findings.replayed)
+	t.status(t.show(refreshWith("$REFRESH")), http.StatusUnauthorized)
+	t.say("Her other devices stay signed in:")
+	t.want("whom the app greets", t.seen(t.show(as("$ACCESS_2"))).Hello, "alice")
+	t.passes("refused %s after the replay, and the successor with it; other devices are not touched", took)
 }
 
-// signIn signs in without showing it.
-func (d *demo) signIn(ctx context.Context, who request) (*pair, error) {
-	a, err := d.send(ctx, who)
-	if err != nil {
-		return nil, err
-	}
-	return pairOf(a)
-}
-
-// untilRefused asks with an access token until it is refused, then shows that, and returns how long after since it was.
-func (d *demo) untilRefused(ctx context.Context, variable string, since time.Time) (time.Duration, error) {
-	ask := request{Path: "$APP/", Headers: []string{"Authorization: Bearer " + variable}}
+// untilRefused asks with an access token until it is refused, shows that, and returns how long after since it was refused, in words.
+func untilRefused(t *trial, token string, since time.Time) string {
 	var took time.Duration
-	_, err := poll(ctx, 5*time.Second, func() (bool, string) {
-		a, err := d.send(ctx, ask)
-		if err != nil {
-			return false, err.Error()
-		}
+	t.poll(5*time.Second, func() (bool, string) {
+		a := t.send(as(token))
 		took = time.Since(since)
-		return a.Status == http.StatusUnauthorized, fmt.Sprintf("answered %d", a.Status)
+		return a.Status == http.StatusUnauthorized, fmt.Sprintf("the access token is still answered %d", a.Status)
 	})
-	if err != nil {
-		return took, fmt.Errorf("the access token is still taken: %w", err)
+	t.status(t.show(as(token)), http.StatusUnauthorized)
+	if took > inForce {
+		t.fails(fmt.Errorf("refused after %s, want %s at most", short(took), short(inForce)))
 	}
-	a, err := d.show(ctx, ask)
-	if err != nil {
-		return took, err
-	}
-	return took, a.status(http.StatusUnauthorized)
-}
-
-func within(took time.Duration) error {
-	if took > withinASecond {
-		return fmt.Errorf("it took %s, want at most a second", short(took))
-	}
-	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return short(took)
 }

@@ -46,15 +46,15 @@ var programs = map[string]string{
 
 // demo is everything that runs, and what the checks pass on to each other.
 type demo struct {
-	screen  *screen
-	root    string
-	dir     string // what is worth keeping: logs, kubeconfig, variables
-	cluster *controlplane.Cluster
-	node    *localnode.Node
-	kube    kubeclient.Client
-	vars    *variables
-	found   findings
-	results []result
+	findings findings
+	screen   *screen
+	root     string
+	dir      string // what is worth keeping: logs, kubeconfig, variables
+	cluster  *controlplane.Cluster
+	node     *localnode.Node
+	kube     kubeclient.Client
+	vars     *variables
+	results  []result
 }
 
 // setUp brings everything up. The demo it returns is torn down by the caller, also after an error.
@@ -123,7 +123,7 @@ func (d *demo) startCluster(context.Context) error {
 			return "", err
 		}
 		scheme := runtime.NewScheme()
-		if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		if err = errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 			return "", err
 		}
 		d.kube, err = kubeclient.New(d.cluster.Config, kubeclient.Options{Scheme: scheme})

@@ -210,8 +210,8 @@ func (c *container) say(format string, args ...any) {
 	if err != nil {
 		return
 	}
-	defer log.Close()
 	fmt.Fprintf(log, "localnode: "+format+"\n", args...)
+	_ = log.Close()
 }
 
 func gracePeriod(pod *corev1.Pod) time.Duration {

@@ -44,7 +44,7 @@ func (d *deployments) Reconcile(ctx context.Context, request reconcile.Request) 
 	hash := templateHash(deployment.Spec.Template)
 	next := roll(*deployment.Spec.Replicas, deployment.Spec.Strategy.Type, hash, pods)
 	for _, pod := range next.remove {
-		if err := d.client.Delete(ctx, &pod, client.Preconditions{UID: &pod.UID}); client.IgnoreNotFound(err) != nil {
+		if err = d.client.Delete(ctx, &pod, client.Preconditions{UID: &pod.UID}); client.IgnoreNotFound(err) != nil {
 			return reconcile.Result{}, err
 		}
 	}
@@ -57,13 +57,11 @@ func (d *deployments) Reconcile(ctx context.Context, request reconcile.Request) 
 	if pods, err = d.podsOf(ctx, &deployment); err != nil {
 		return reconcile.Result{}, err
 	}
-	if err := d.writeStatus(ctx, &deployment, hash, pods, refused); err != nil {
-		return reconcile.Result{}, err
-	}
+	result := reconcile.Result{}
 	if refused != nil {
-		return reconcile.Result{RequeueAfter: 2 * retryPeriod}, nil // the refusal is in the status, for the user to read
+		result.RequeueAfter = 2 * retryPeriod // the refusal is in the status, for the user to read
 	}
-	return reconcile.Result{}, nil
+	return result, d.writeStatus(ctx, &deployment, hash, pods, refused)
 }
 
 // rollout is what to do next on the way to the wanted pods.

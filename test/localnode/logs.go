@@ -35,7 +35,7 @@ func logServer(node netip.Addr, logs string, log *slog.Logger) (*http.Server, er
 			http.Error(w, "no log of this container", http.StatusNotFound)
 		}
 	})
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "of a kubelet's API only logs are played by this node", http.StatusNotImplemented)
 	})
 	return &http.Server{
@@ -51,7 +51,7 @@ func sendLog(ctx context.Context, w http.ResponseWriter, name, tail string, foll
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was read only
 	text, err := io.ReadAll(file)
 	if err != nil {
 		return err

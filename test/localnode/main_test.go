@@ -83,12 +83,12 @@ func program() {
 		os.WriteFile(filepath.Join(flag.Arg(0), r.FormValue("name")), bytes, 0o600)
 	})
 	http.HandleFunc("/whoami", func(w http.ResponseWriter, r *http.Request) {
-		config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
+		own, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		c, err := client.New(config, client.Options{})
+		c, err := client.New(own, client.Options{})
 		review := &authenticationv1.SelfSubjectReview{}
 		if err == nil {
 			err = c.Create(r.Context(), review)

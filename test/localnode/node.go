@@ -48,7 +48,7 @@ func (o Options) check() error {
 	case o.Images == nil:
 		return errors.New("no Images")
 	case !filepath.IsAbs(o.Dir) || !filepath.IsAbs(o.LogDir):
-		return fmt.Errorf("Dir %q and LogDir %q must be absolute: processes are started elsewhere", o.Dir, o.LogDir)
+		return fmt.Errorf("options Dir (%q) and LogDir (%q) must be absolute: processes are started elsewhere", o.Dir, o.LogDir)
 	case o.Log == nil:
 		return errors.New("no Log")
 	}
@@ -105,7 +105,7 @@ func start(ctx context.Context, o Options, addresses *addresses) (*Node, error) 
 	}
 	deployments := &deployments{client: cached, live: live}
 	claims := &claims{client: cached, live: live, dir: n.kubelet.claims}
-	if err := errors.Join(
+	if err = errors.Join(
 		n.kubelet.setup(mgr), n.services.setup(mgr), deployments.setup(mgr), claims.setup(mgr),
 		mgr.Add(&collector{client: cached, live: live, log: o.Log}),
 	); err != nil {
@@ -114,7 +114,7 @@ func start(ctx context.Context, o Options, addresses *addresses) (*Node, error) 
 	if n.logs, err = logServer(addresses.Node(), o.LogDir, o.Log); err != nil {
 		return nil, err
 	}
-	if err := n.register(ctx, cached); err != nil {
+	if err = n.register(ctx, cached); err != nil {
 		return nil, err
 	}
 

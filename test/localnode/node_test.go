@@ -284,7 +284,7 @@ func TestAServiceReachesReadyPodsAndAClaimOutlivesThem(t *testing.T) {
 	}
 	f.eventually("a deleted claim goes when nobody uses it any more", func() error {
 		if err := f.Get(t.Context(), client.ObjectKeyFromObject(claim), claim); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("it is still there (%v)", err)
+			return errors.Join(errors.New("it is still there"), err)
 		}
 		return nil
 	})

@@ -19,16 +19,16 @@ import (
 func TestTranslationReplacesWholeWordsOnly(t *testing.T) {
 	local := translation{"/data": "/tmp/1", "/data/cache": "/tmp/2", "127.0.0.1": "127.78.0.2"}
 	for in, want := range map[string]string{
-		"--dir=/data":                      "--dir=/tmp/1",
-		"--dir=/data/x":                    "--dir=/tmp/1/x",
-		"/data/cache/y,/data":              "/tmp/2/y,/tmp/1",
-		"/database":                        "/database",
-		"/var/data":                        "/var/data",
-		"http://127.0.0.1:8080/healthz":    "http://127.78.0.2:8080/healthz",
-		"127.0.0.10":                       "127.0.0.10",
-		"1127.0.0.1":                       "1127.0.0.1",
-		"":                                 "",
-		"app=/data/file:ro 127.0.0.1,::1 ": "app=/tmp/1/file:ro 127.78.0.2,::1 ",
+		"--dir=/data":                     "--dir=/tmp/1",
+		"--dir=/data/x":                   "--dir=/tmp/1/x",
+		"/data/cache/y,/data":             "/tmp/2/y,/tmp/1",
+		"/database":                       "/database",
+		"/var/data":                       "/var/data",
+		"http://127.0.0.1:8080/healthz":   "http://127.78.0.2:8080/healthz",
+		"127.0.0.10":                      "127.0.0.10",
+		"1127.0.0.1":                      "1127.0.0.1",
+		"":                                "",
+		"app=/data/file:ro 127.0.0.1,::1": "app=/tmp/1/file:ro 127.78.0.2,::1",
 	} {
 		if got := local.apply(in); got != want {
 			t.Errorf("%q becomes %q, want %q", in, got, want)

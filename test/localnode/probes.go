@@ -82,15 +82,30 @@ func askHTTP(ctx context.Context, url string, headers []corev1.HTTPHeader) error
 	return nil
 }
 
+type health int
+
+const (
+	unknown health = iota
+	healthy
+	unhealthy
+)
+
 // watch asks until ctx ends, and reports whenever the verdict changes: true after successThreshold answers in a row, false after
 // failureThreshold failures in a row.
 func watch(ctx context.Context, probe *corev1.Probe, check checker, report func(healthy bool, last error)) {
 	period := time.Duration(probe.PeriodSeconds) * time.Second
 	timer := time.NewTimer(time.Duration(probe.InitialDelaySeconds) * time.Second)
 	defer timer.Stop()
-	var succeeded, known, healthy bool
+	var succeeded bool
 	var successes int32
 	var failingSince time.Time
+	verdict := unknown
+	settle := func(v health, last error) {
+		if verdict != v {
+			verdict = v
+			report(v == healthy, last)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -105,19 +120,16 @@ func watch(ctx context.Context, probe *corev1.Probe, check checker, report func(
 		}
 		if err == nil {
 			succeeded, failingSince = true, time.Time{}
-			if successes++; successes >= probe.SuccessThreshold && !(known && healthy) {
-				known, healthy = true, true
-				report(true, nil)
+			if successes++; successes >= probe.SuccessThreshold {
+				settle(healthy, nil)
 			}
 		} else {
 			successes = 0
 			if failingSince.IsZero() {
 				failingSince = time.Now()
 			}
-			allowed := period * time.Duration(probe.FailureThreshold-1)
-			if time.Since(failingSince) >= allowed && !(known && !healthy) {
-				known, healthy = true, false
-				report(false, err)
+			if time.Since(failingSince) >= period*time.Duration(probe.FailureThreshold-1) {
+				settle(unhealthy, err)
 			}
 		}
 		next := period

@@ -178,7 +178,7 @@ func (s *sandbox) tryPrepare(ctx context.Context) (map[string]*container, error)
 			}
 		}
 	}
-	if err := s.refreshVolumes(ctx); err != nil {
+	if err = s.refreshVolumes(ctx); err != nil {
 		return nil, err
 	}
 	if s.kubeconfig, err = s.serviceAccount(ctx); err != nil {
@@ -223,7 +223,7 @@ func (s *sandbox) keepVolumes(ctx context.Context) {
 		}
 		// What cannot be read now stays as it is, as on a real node; the next turn comes soon enough.
 		_, err := s.serviceAccount(ctx)
-		if err := errors.Join(s.refreshVolumes(ctx), err); err != nil && ctx.Err() == nil {
+		if err = errors.Join(s.refreshVolumes(ctx), err); err != nil && ctx.Err() == nil {
 			s.node.log.Warn("refresh volumes", "pod", s.pod.Name, "error", err)
 		}
 	}

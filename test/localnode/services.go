@@ -57,7 +57,7 @@ func (s *services) Reconcile(ctx context.Context, request reconcile.Request) (re
 	}
 	for address, listener := range open {
 		if _, ok := wanted[address]; !ok {
-			listener.Close()
+			_ = listener.Close()
 			delete(open, address)
 		}
 	}
@@ -89,7 +89,7 @@ func (s *services) serve(listener net.Listener, service types.NamespacedName, po
 
 // forward passes one connection on. Where no pod is ready the caller sees a reset, as it does with kube-proxy.
 func (s *services) forward(caller *net.TCPConn, service types.NamespacedName, port int32) {
-	defer caller.Close()
+	defer func() { _ = caller.Close() }()
 	backend, err := s.backend(service, port)
 	var conn net.Conn
 	if err == nil {
@@ -101,7 +101,7 @@ func (s *services) forward(caller *net.TCPConn, service types.NamespacedName, po
 		return
 	}
 	pod := conn.(*net.TCPConn)
-	defer pod.Close()
+	defer func() { _ = pod.Close() }()
 
 	var halves sync.WaitGroup
 	halves.Go(func() { pipe(pod, caller) })
@@ -158,7 +158,7 @@ func (s *services) stop() {
 	s.mu.Lock()
 	for _, open := range s.listeners {
 		for _, listener := range open {
-			listener.Close()
+			_ = listener.Close()
 		}
 	}
 	s.mu.Unlock()

@@ -194,13 +194,13 @@ func replace(dir string, wanted files) error {
 		}
 		names[strings.Split(path, "/")[0]] = true
 		full := filepath.Join(version, path)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(full), 0o700), os.WriteFile(full, file.data, file.mode)); err != nil {
+		if err = errors.Join(os.MkdirAll(filepath.Dir(full), 0o700), os.WriteFile(full, file.data, file.mode)); err != nil {
 			return err
 		}
 	}
 
 	old, _ := os.Readlink(filepath.Join(dir, dataLink)) // there is none the first time
-	if err := link(dir, filepath.Base(version), dataLink); err != nil {
+	if err = link(dir, filepath.Base(version), dataLink); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(dir)

@@ -20,8 +20,7 @@ func main() {
 	flag.Parse()
 	server := &http.Server{Addr: *listen, Handler: handler(), ReadHeaderTimeout: 10 * time.Second}
 
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
+	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt) // until the process ends
 	ended := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
