@@ -130,7 +130,7 @@ func TestWrongObjectsAreRefusedWithPathAndReason(t *testing.T) {
 		{
 			name:   "SigningKey: a name too long for what is named after it",
 			object: strings.ReplaceAll(signingKey, "wrong", longName) + `spec: {}}`,
-			path:   "<nil>",
+			path:   "metadata: Invalid value",
 			reason: "the name must be at most 52 characters",
 		},
 		{
@@ -346,7 +346,7 @@ func TestWrongObjectsAreRefusedWithPathAndReason(t *testing.T) {
 		{
 			name:   "AuthPolicy: a name too long for what is named after it",
 			object: strings.ReplaceAll(authPolicy, "wrong", longName) + `spec: {` + policy + `}}`,
-			path:   "<nil>",
+			path:   "metadata: Invalid value",
 			reason: "the name must be at most 52 characters",
 		},
 		{
@@ -454,7 +454,7 @@ func TestWrongObjectsAreRefusedWithPathAndReason(t *testing.T) {
 		{
 			name:   "TokenIssuer: a name too long for what is named after it",
 			object: strings.ReplaceAll(tokens, "wrong", longName) + `spec: {` + issuer + `}}`,
-			path:   "<nil>",
+			path:   "metadata: Invalid value",
 			reason: "the name must be at most 52 characters",
 		},
 	}
