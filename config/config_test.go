@@ -22,15 +22,18 @@ import (
 	"github.com/latchkey-dev/latchkey/test/controlplane"
 )
 
-var api client.Client
+var (
+	cluster *controlplane.Cluster
+	api     client.Client
+)
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
 func run(m *testing.M) int {
-	cluster, err := controlplane.Start()
-	if err == nil {
+	var err error
+	if cluster, err = controlplane.Start(); err == nil {
 		defer func() { _ = cluster.Stop() }()
 		api, err = client.New(cluster.Config, client.Options{})
 	}

@@ -11,7 +11,7 @@ type AuthPolicySpec struct {
 	// policies select one pod, the oldest governs it and the others say Conflicted. Pods are governed from their creation: they must
 	// also ask for the sidecar, by the label auth.latchkey.dev/inject=enabled on the pod or its namespace.
 	// +required
-	Selector metav1.LabelSelector `json:"selector,omitempty,omitzero"`
+	Selector metav1.LabelSelector `json:"selector"` // sent even when it is empty: that means all pods
 
 	// ports are the TCP ports on which the app serves HTTP, 1 to 8 of them. The sidecar takes each of them on the pod's addresses, and
 	// the app is reached on 127.0.0.1: it must listen there, not on 0.0.0.0. Ports that are not listed are not protected.
