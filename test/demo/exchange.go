@@ -56,6 +56,14 @@ func (r request) curl() string {
 	return strings.Join(parts, " \\\n    ")
 }
 
+// String names the request in an error: without its headers, which may hold tokens.
+func (r request) String() string {
+	if r.Method == "" && r.JSON == "" {
+		return "GET " + r.Path
+	}
+	return "POST " + r.Path
+}
+
 // quote makes one word of the shell of text, whose variables stay variables.
 func quote(text string) string {
 	switch {
@@ -181,16 +189,22 @@ func abbreviate(text string) string {
 
 // status is an error unless the answer has this status.
 func (a *answer) status(want int) error {
-	if a.Status != want {
-		return fmt.Errorf("%s answered %d, want %d: %s", a.request.curl(), a.Status, want, bytes.TrimSpace(a.Body))
+	if a.Status == want {
+		return nil
 	}
-	return nil
+	body := pretty(a.Body)
+	if reason := a.reason(); reason != "" {
+		body = "reason " + reason
+	} else if before, _, long := strings.Cut(body, "\n"); long {
+		body = before + " …"
+	}
+	return fmt.Errorf("%s answered %d, want %d: %s", a.request, a.Status, want, abbreviate(body))
 }
 
 // into reads a JSON body.
 func (a *answer) into(value any) error {
 	if err := json.Unmarshal(a.Body, value); err != nil {
-		return fmt.Errorf("%s: the body is not what was expected: %w", a.request.curl(), err)
+		return fmt.Errorf("%s: the body is not what was expected: %w", a.request, err)
 	}
 	return nil
 }

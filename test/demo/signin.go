@@ -145,7 +145,7 @@ func pairOf(a *answer) (*pair, error) {
 			return &pair{access: body.Access, refresh: cookie.Value, lifetime: time.Duration(body.Expires) * time.Second, cookie: cookie}, nil
 		}
 	}
-	return nil, fmt.Errorf("%s: the answer sets no cookie %s", a.request.curl(), refreshCookie)
+	return nil, fmt.Errorf("%s: the answer sets no cookie %s", a.request, refreshCookie)
 }
 
 // use makes a pair the one that commands call $ACCESS and $REFRESH.
