@@ -94,6 +94,11 @@ func TestNoRequestReachesTheAppUnjudged(t *testing.T) {
 			[]int{400}, nil,
 		},
 		{
+			"a tunnel that names a path",
+			[]string{"CONNECT /public HTTP/1.1", "Host: app", "", "GET /admin HTTP/1.1", "Host: app", "", ""},
+			[]int{400, 401}, nil,
+		},
+		{
 			"an opaque target",
 			[]string{"GET app:admin HTTP/1.1", "Host: app", "", ""},
 			[]int{400}, nil,

@@ -48,7 +48,7 @@ func checkRule(c check, r Rule) {
 	}
 	for i, method := range r.Methods {
 		if !isMethod(method) {
-			c.at("methods[%d]", i).fail("must be an HTTP method in capital letters, such as GET")
+			c.at("methods[%d]", i).fail("must be an HTTP method in capital letters, such as GET, and not CONNECT")
 		}
 	}
 	switch r.Access {

@@ -46,11 +46,12 @@ func TestCompileRefuses(t *testing.T) {
 				"rules[0].paths[5].exact: can never match, because requests with such a path are refused: control_character",
 				"rules[0].paths[6].exact: can never match, because requests with such a path are refused: not_utf8",
 			}},
-		{"methods that are not in capital letters", policy.Document{Rules: []policy.Rule{{Methods: []string{"GET", "post", "", "-X", "G T"}}}}, []string{
-			"rules[0].methods[1]: must be an HTTP method in capital letters, such as GET",
-			"rules[0].methods[2]: must be an HTTP method in capital letters, such as GET",
-			"rules[0].methods[3]: must be an HTTP method in capital letters, such as GET",
-			"rules[0].methods[4]: must be an HTTP method in capital letters, such as GET",
+		{"methods that are not in capital letters", policy.Document{Rules: []policy.Rule{{Methods: []string{"GET", "post", "", "-X", "G T", "CONNECT"}}}}, []string{
+			"rules[0].methods[1]: must be an HTTP method in capital letters, such as GET, and not CONNECT",
+			"rules[0].methods[2]: must be an HTTP method in capital letters, such as GET, and not CONNECT",
+			"rules[0].methods[3]: must be an HTTP method in capital letters, such as GET, and not CONNECT",
+			"rules[0].methods[4]: must be an HTTP method in capital letters, such as GET, and not CONNECT",
+			"rules[0].methods[5]: must be an HTTP method in capital letters, such as GET, and not CONNECT",
 		}},
 		{"access that it does not know", policy.Document{Rules: []policy.Rule{{Access: "anonymous"}}, Default: "Allow"}, []string{
 			"rules[0].access: must be Anonymous, Authenticated or Deny",

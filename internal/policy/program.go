@@ -52,7 +52,7 @@ const (
 	// ReasonNoRule means that no rule matches, and the default is to deny: 403.
 	ReasonNoRule Reason = "no_rule"
 	// ReasonMethodRefused means that the method is not written in capital letters, so that what the app would take it for is anyone's
-	// guess: frameworks differ on whether "delete" is DELETE. 400.
+	// guess: frameworks differ on whether "delete" is DELETE. Or it is CONNECT: in a tunnel nothing more would be judged. 400.
 	ReasonMethodRefused Reason = "method_refused"
 )
 
@@ -89,12 +89,12 @@ func (r *rule) decide(index int, claims map[string]any) Decision {
 	return Decision{Allow: true, Reason: ReasonAuthenticated, Rule: index}
 }
 
-// isMethod says whether s looks like the methods that rules name: capital letters and "-".
+// isMethod says whether s looks like the methods that rules name: capital letters and "-". CONNECT is none of them: it asks for a tunnel.
 func isMethod(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; (c < 'A' || c > 'Z') && (c != '-' || i == 0) {
 			return false
 		}
 	}
-	return s != ""
+	return s != "" && s != "CONNECT"
 }

@@ -67,6 +67,8 @@ func TestDecide(t *testing.T) {
 			policy.Decision{Allow: true, Reason: policy.ReasonAuthenticated, Rule: policy.NoRule}},
 		{"refuses a method in small letters, which some apps take for the capital one", shop, "delete", "/cart", admin,
 			policy.Decision{Reason: policy.ReasonMethodRefused, Rule: policy.NoRule}},
+		{"refuses to open a tunnel, in which nothing would be judged", shop, "CONNECT", "/public", admin,
+			policy.Decision{Reason: policy.ReasonMethodRefused, Rule: policy.NoRule}},
 		{"refuses an empty method", shop, "", "/cart", admin, policy.Decision{Reason: policy.ReasonMethodRefused, Rule: policy.NoRule}},
 		{"matches no rule with a path that was not normalised, not even one for every path",
 			policy.Document{Rules: []policy.Rule{{Access: policy.AccessAnonymous}}}, "OPTIONS", "*", nil,
