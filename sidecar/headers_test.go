@@ -92,9 +92,13 @@ func TestTokenIsDroppedUnlessThePolicyKeepsAValidOne(t *testing.T) {
 		{"a token is dropped", false, "/", func(token string) string { return "Bearer " + token }, false},
 		{"whatever the case of its scheme", false, "/", func(token string) string { return "bEARER " + token }, false},
 		{"an invalid one as well", false, "/public", func(string) string { return "Bearer rubbish" }, false},
+		{"one behind a tab, where some apps split, as well", true, "/public", func(string) string { return "Bearer\trubbish" }, false},
+		{"one behind what Latin-1 takes for a space as well", true, "/public", func(string) string { return "bearer\xa0rubbish" }, false},
+		{"one without anything between as well", true, "/public", func(string) string { return "Bearer:rubbish" }, false},
 		{"a token is kept when the policy says so", true, "/", func(token string) string { return "Bearer " + token }, true},
 		{"an invalid one is never kept", true, "/public", func(string) string { return "Bearer rubbish" }, false},
 		{"other schemes are the app's business", false, "/public", func(string) string { return "Basic YTpi" }, true},
+		{"also one whose name begins alike", false, "/public", func(string) string { return "BearerX YTpi" }, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -136,11 +140,13 @@ func TestCookiesOfTokenServicesDoNotReachTheApp(t *testing.T) {
 
 func TestAppSeesTheMethodAndPathThatWereJudged(t *testing.T) {
 	w := newProtectedApp(t)
-	got := w.do("GET", "/public", "", "X-HTTP-Method-Override: DELETE", "X_Http_Method_Override: DELETE", "X-Original-URL: /admin",
-		"X-Rewrite-Url: /admin").seen(t)
+	got := w.do("GET", "/public/admin", "", "X-HTTP-Method-Override: DELETE", "X_Http_Method_Override: DELETE", "X-Original-URL: /admin",
+		"X-Rewrite-Url: /admin", "SCRIPT_NAME: /public", "Script_Name: /public", "PATH_INFO: /admin").seen(t)
 	for name := range got.Header {
-		if strings.Contains(strings.ToLower(name), "override") || strings.Contains(strings.ToLower(name), "url") {
-			t.Errorf("got %s at the app, want it stripped", name)
+		for _, trick := range []string{"override", "url", "script", "path"} {
+			if strings.Contains(strings.ToLower(name), trick) {
+				t.Errorf("got %s at the app, want it stripped", name)
+			}
 		}
 	}
 }

@@ -99,12 +99,24 @@ func bearerToken(authorization string) (string, bool) {
 	return strings.TrimLeft(token, " "), strings.EqualFold(scheme, "Bearer")
 }
 
-// bearsToken reports whether a request carries a bearer token, valid or not.
+// bearsToken reports whether a request carries what an app could take for a bearer token, valid or not. Some split at any white space, a tab
+// or what Latin-1 counts as one, so whatever is not of the scheme's name ends it here.
 func bearsToken(header http.Header) bool {
+	const scheme = "Bearer"
 	for _, value := range header["Authorization"] {
-		if _, bearer := bearerToken(value); bearer {
+		if len(value) >= len(scheme) && strings.EqualFold(value[:len(scheme)], scheme) && !inScheme(value[len(scheme):]) {
 			return true
 		}
 	}
 	return false
+}
+
+// inScheme reports whether the name of a scheme would go on here: with a letter, a digit, or one of the other characters of a token (RFC
+// 9110 section 5.6.2) that schemes in use have.
+func inScheme(rest string) bool {
+	if rest == "" {
+		return false
+	}
+	c := rest[0] | 0x20
+	return 'a' <= c && c <= 'z' || '0' <= rest[0] && rest[0] <= '9' || rest[0] == '-' || rest[0] == '_'
 }
