@@ -89,7 +89,7 @@ type PolicyIssuer struct {
 	// +kubebuilder:default="5s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('1m')",message="must be between 0s and 1m"
 	// +optional
-	ClockSkew metav1.Duration `json:"clockSkew,omitempty"`
+	ClockSkew *metav1.Duration `json:"clockSkew,omitempty"`
 
 	// keys says where the issuer's public keys come from.
 	// +required

@@ -87,7 +87,7 @@ type RefreshToken struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')",message="must be a duration in hours, minutes and seconds, such as 720h, 1h30m or 90s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('1m')",message="must be between 0s and 1m"
 	// +optional
-	ReuseWindow metav1.Duration `json:"reuseWindow,omitempty"`
+	ReuseWindow *metav1.Duration `json:"reuseWindow,omitempty"`
 }
 
 // Sessions limits what one user may have.

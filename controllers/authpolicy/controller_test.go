@@ -204,7 +204,7 @@ var connection = []v1alpha1.ClaimHeader{{Name: "Connection", Claim: "sub"}}
 
 // spec is a policy that takes tokens whose keys come from keys, for pods with the label app.
 func spec(app string, keys v1alpha1.KeySource) v1alpha1.AuthPolicySpec {
-	issuer := v1alpha1.PolicyIssuer{Audiences: []string{"app"}, ClockSkew: metav1.Duration{Duration: 5 * time.Second}, Keys: keys}
+	issuer := v1alpha1.PolicyIssuer{Audiences: []string{"app"}, Keys: keys}
 	if keys.TokenIssuerRef == nil {
 		issuer.URL = "https://issuer.example"
 	}

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/policy"
@@ -84,7 +87,7 @@ func renderIssuer(spec v1alpha1.PolicyIssuer, from source) (bundle.Issuer, error
 		URL:          spec.URL,
 		Audiences:    spec.Audiences,
 		TokenType:    spec.TokenType,
-		ClockSkew:    spec.ClockSkew.Duration,
+		ClockSkew:    ptr.Deref(spec.ClockSkew, metav1.Duration{}).Duration, // the API server fills in the default
 		Keys:         keys,
 		Symmetric:    from.keys.Symmetric(),
 		KeysFrom:     from.from,

@@ -6,10 +6,12 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	applyapps "k8s.io/client-go/applyconfigurations/apps/v1"
 	applycore "k8s.io/client-go/applyconfigurations/core/v1"
 	applymeta "k8s.io/client-go/applyconfigurations/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/issuer/config"
@@ -37,7 +39,7 @@ func renderConfig(issuer *v1alpha1.TokenIssuer) (*applycore.ConfigMapApplyConfig
 		AccessTokenTTL:     spec.AccessToken.TTL.Duration,
 		IdleLifetime:       spec.RefreshToken.IdleLifetime.Duration,
 		AbsoluteLifetime:   spec.RefreshToken.AbsoluteLifetime.Duration,
-		ReuseWindow:        spec.RefreshToken.ReuseWindow.Duration,
+		ReuseWindow:        ptr.Deref(spec.RefreshToken.ReuseWindow, metav1.Duration{}).Duration, // the API server fills in the default
 		MaxSessionsPerUser: int(spec.Sessions.MaxPerUser),
 	}).Marshal()
 	if err != nil {
