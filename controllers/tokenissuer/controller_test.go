@@ -3,6 +3,8 @@ package tokenissuer_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -21,6 +23,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers/tokenissuer"
+	"github.com/latchkey-dev/latchkey/internal/issuer"
 	"github.com/latchkey-dev/latchkey/internal/issuer/config"
 	"github.com/latchkey-dev/latchkey/internal/pki"
 	"github.com/latchkey-dev/latchkey/test/controllertest"
@@ -196,6 +199,22 @@ func TestThePodIsTakenByTheRestrictedPodSecurityStandard(t *testing.T) {
 	}
 	if diff := cmp.Diff(args, []string{"--config", "--ring", "--users", "--tls", "--data", "--listen", "--admin-address"}); diff != "" {
 		t.Errorf("flags (-got +want):\n%s", diff)
+	}
+}
+
+func TestTheTokenServiceListensOnThePodsAddressOfEitherKind(t *testing.T) {
+	b := newBench(t)
+	b.reconcile()
+	args := get(b, &appsv1.Deployment{}, "auth-issuer").Spec.Template.Spec.Containers[0].Args
+	for _, podIP := range []string{"10.0.0.1", "fd00::1"} {
+		options, err := issuer.ParseFlags(strings.Split(strings.ReplaceAll(strings.Join(args, " "), "$(POD_IP)", podIP), " "), io.Discard)
+		b.must(err)
+		if got, want := options.Listen, netip.AddrPortFrom(netip.MustParseAddr(podIP), 8443); got != want {
+			t.Errorf("got it listening on %s, want %s", got, want)
+		}
+		if got, want := options.AdminAddress, netip.AddrPortFrom(netip.MustParseAddr(podIP), 8081); got != want {
+			t.Errorf("got its admin port on %s, want %s", got, want)
+		}
 	}
 }
 

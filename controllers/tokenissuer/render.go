@@ -161,9 +161,10 @@ func renderContainer(image string) *applycore.ContainerApplyConfiguration {
 		}
 		container.WithVolumeMounts(mounted)
 	}
+	// The brackets are for clusters whose pods have IPv6 addresses; they do no harm around an IPv4 one.
 	return container.WithArgs(
-		fmt.Sprintf("--listen=$(POD_IP):%d", servicePort),
-		fmt.Sprintf("--admin-address=$(POD_IP):%d", adminPort))
+		fmt.Sprintf("--listen=[$(POD_IP)]:%d", servicePort),
+		fmt.Sprintf("--admin-address=[$(POD_IP)]:%d", adminPort))
 }
 
 func adminProbe(path string) *applycore.ProbeApplyConfiguration {

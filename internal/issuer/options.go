@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"time"
 )
@@ -85,7 +86,9 @@ func (a *addrPort) String() string {
 }
 
 func (a *addrPort) Set(text string) error {
-	parsed, err := netip.ParseAddrPort(text)
+	// In brackets an IPv4 address is taken as well: whoever fills one in cannot know which kind it will be.
+	host, port, _ := net.SplitHostPort(text)
+	parsed, err := netip.ParseAddrPort(net.JoinHostPort(host, port))
 	if err != nil || parsed.Port() == 0 {
 		return errors.New("must be an IP address and a port, as 10.0.0.1:8443 or [fd00::1]:8443")
 	}

@@ -196,6 +196,9 @@ func TestParseFlags(t *testing.T) {
 	good := "--config=/c --ring=/r --users=/u --tls=/t --data=/d --listen=10.0.0.1:8443 --admin-address=[fd00::1]:8081"
 	for _, tc := range []struct{ name, flags, want string }{
 		{"takes all that is needed", good, ""},
+		{"takes an IPv4 address in brackets", strings.Replace(good, "10.0.0.1:8443", "[10.0.0.1]:8443", 1), ""},
+		{"refuses brackets that do not close", strings.Replace(good, "10.0.0.1:8443", "[10.0.0.1:8443", 1),
+			`invalid value "[10.0.0.1:8443" for flag -listen: must be an IP address and a port, as 10.0.0.1:8443 or [fd00::1]:8443`},
 		{"takes a log level", good + " --log-level=debug", ""},
 		{"names every flag that is missing", "--config=/c --listen=10.0.0.1:8443",
 			"--ring: required\n--users: required\n--tls: required\n--data: required\n--admin-address: required"},
