@@ -105,8 +105,9 @@ func volumes(policy string) []corev1.Volume {
 				{Secret: &corev1.SecretProjection{LocalObjectReference: bundle, Optional: ptr.To(true)}},
 			},
 		}}},
+		// A full set of revocations takes about 10 MB, and is there twice while it is replaced. A pod beyond the limit is evicted.
 		{Name: stateVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
-			SizeLimit: ptr.To(resource.MustParse("16Mi")),
+			SizeLimit: ptr.To(resource.MustParse("64Mi")),
 		}}},
 		{Name: noTokenVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
 			SizeLimit: ptr.To(resource.MustParse("1Mi")),
