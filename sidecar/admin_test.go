@@ -3,6 +3,7 @@ package sidecar_test
 import (
 	"encoding/json"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -62,6 +63,25 @@ func TestDecisionsAreBounded(t *testing.T) {
 	got := w.decisions()
 	if len(got) != 256 || len(got[0].Path) != 256 {
 		t.Errorf("got %d decisions with paths of %d bytes, want 256 of 256", len(got), len(got[0].Path))
+	}
+}
+
+func TestRefusalsDoNotKeepTheirRequestsInMemory(t *testing.T) {
+	w := newWorld(t)
+	w.mount(w.bundle())
+	w.start("--log-level=info") // the log of this world is in memory, too
+	heap := func() int {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return int(stats.HeapAlloc)
+	}
+	before := heap()
+	for range 256 {
+		w.do("GET", "/closed/"+strings.Repeat("a", 60<<10), "")
+	}
+	if grown := heap() - before; grown > 8<<20 {
+		t.Errorf("got %d KiB more in use after 256 refusals with long paths, want them forgotten", grown>>10)
 	}
 }
 

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -28,8 +29,9 @@ type decisions struct {
 }
 
 func (d *decisions) record(r refusal) {
-	r.Path = r.Path[:min(len(r.Path), maxRecordedPath)]
-	r.Method = r.Method[:min(len(r.Method), maxRecordedMethod)]
+	r.Path = beginning(r.Path, maxRecordedPath)
+	r.Method = beginning(r.Method, maxRecordedMethod)
+	r.Subject = beginning(r.Subject, maxRecordedSubject)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ring[d.next%len(d.ring)] = r
@@ -38,9 +40,13 @@ func (d *decisions) record(r refusal) {
 
 // A caller who is refused must not choose how much we remember.
 const (
-	maxRecordedPath   = 256
-	maxRecordedMethod = 32
+	maxRecordedPath    = 256
+	maxRecordedMethod  = 32
+	maxRecordedSubject = 256
 )
+
+// beginning returns at most so many bytes of s, as a copy: a part of s would keep the whole request, or the whole token, in memory.
+func beginning(s string, limit int) string { return strings.Clone(s[:min(len(s), limit)]) }
 
 // recent returns what is remembered, newest first.
 func (d *decisions) recent() []refusal {
