@@ -34,6 +34,7 @@ type Caller struct {
 	headers []identityHeader
 	expires time.Time
 	until   time.Time // from then on the token is refused
+	length  int       // of the token, in bytes
 
 	revoked *revocation.Set // nil: the issuer has no token service that could revoke anything
 	session string          // revocation.SessionHash; "" for a token without session
@@ -57,7 +58,7 @@ func (g *Gate) authenticate(token string, now time.Time) (*Caller, Token, Reason
 		if err != nil {
 			return nil, TokenRefused, reasonOf(err)
 		}
-		caller, result = g.newCaller(verified), TokenVerified
+		caller, result = g.newCaller(verified, len(token)), TokenVerified
 		g.known.put(key, caller)
 	}
 	if caller.revoked != nil && caller.revoked.Revoked(caller.session, caller.expires) {
@@ -81,10 +82,10 @@ func reasonOf(err error) Reason {
 	return Reason(verify.Malformed) // not reached: Verify refuses with Refusals only
 }
 
-func (g *Gate) newCaller(token *verify.Token) *Caller {
+func (g *Gate) newCaller(token *verify.Token, length int) *Caller {
 	caller := &Caller{
 		Issuer: token.Issuer, Subject: token.Subject, claims: token.Claims, headers: g.identify(token.Claims),
-		expires: token.Expires, until: token.ValidUntil, revoked: g.revoked[token.Issuer],
+		expires: token.Expires, until: token.ValidUntil, length: length, revoked: g.revoked[token.Issuer],
 	}
 	if caller.revoked != nil && token.SessionID != "" {
 		caller.session = revocation.SessionHash(token.Issuer, token.SessionID)

@@ -61,7 +61,7 @@ func New(b *bundle.Bundle, revoked map[string]*revocation.Set) (*Gate, error) {
 		return nil, errors.Join(wrong...)
 	}
 
-	gate := &Gate{program: program, revoked: revoked, known: newCache(cachedTokens)}
+	gate := &Gate{program: program, revoked: revoked, known: newCache(cachedTokens, cachedBytes)}
 	if len(issuers) > 0 {
 		if gate.verifier, err = verify.New(issuers); err != nil {
 			return nil, err

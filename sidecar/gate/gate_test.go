@@ -205,6 +205,31 @@ func TestCacheIsBoundedAndKeepsTheNewest(t *testing.T) {
 	}
 }
 
+func TestLongTokensTakeNoMoreMemoryThanManyShortOnes(t *testing.T) {
+	key := newKey(t, "HS256")
+	g := newGate(t, key)
+	padding := strings.Repeat("x", 2<<10) // the subject is in four claims
+	requests := make([]*http.Request, 3_000)
+	length := 0
+	for i := range requests {
+		token := newToken(t, key, fmt.Sprint(i)+padding)
+		length = max(length, len(token))
+		requests[i] = newRequest(t, "/", token)
+		if verdict := g.Judge(requests[i], "/", noon); !verdict.Allow {
+			t.Fatalf("got %+v, want it allowed", verdict)
+		}
+	}
+	cached := 0
+	for i := len(requests) - 1; i >= 0; i-- {
+		if g.Judge(requests[i], "/", noon).Token == gate.TokenCached {
+			cached++
+		}
+	}
+	if cached < 10 || cached*length > 20<<20 {
+		t.Errorf("got %d tokens of up to %d bytes from the cache, want some, and 16 MiB of them at most", cached, length)
+	}
+}
+
 func TestIntroduceLeavesOtherHeadersAlone(t *testing.T) {
 	key := newKey(t, "ES256")
 	g := newGate(t, key)
