@@ -1,8 +1,6 @@
 package authpolicy
 
 import (
-	"cmp"
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,19 +30,14 @@ func overshadowing(policy *v1alpha1.AuthPolicy, siblings []v1alpha1.AuthPolicy, 
 	var oldest *v1alpha1.AuthPolicy
 	for i := range siblings {
 		other := &siblings[i]
-		if !older(other, policy) || !other.DeletionTimestamp.IsZero() || !overlap(other, policy, pods) {
+		if !other.Precedes(policy) || !other.DeletionTimestamp.IsZero() || !overlap(other, policy, pods) {
 			continue
 		}
-		if oldest == nil || older(other, oldest) {
+		if oldest == nil || other.Precedes(oldest) {
 			oldest = other
 		}
 	}
 	return oldest
-}
-
-// older orders policies by age, and those of one age by name. The webhook orders them alike.
-func older(a, b *v1alpha1.AuthPolicy) bool {
-	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name)) < 0
 }
 
 func overlap(a, b *v1alpha1.AuthPolicy, pods []corev1.Pod) bool {

@@ -1,8 +1,6 @@
 package inject
 
 import (
-	"cmp"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -15,7 +13,7 @@ import (
 func Governing(pod labels.Set, policies []v1alpha1.AuthPolicy) *v1alpha1.AuthPolicy {
 	var oldest *v1alpha1.AuthPolicy
 	for i := range policies {
-		if p := &policies[i]; selects(p, pod) && (oldest == nil || olderThan(p, oldest)) {
+		if p := &policies[i]; selects(p, pod) && (oldest == nil || p.Precedes(oldest)) {
 			oldest = p
 		}
 	}
@@ -25,8 +23,4 @@ func Governing(pod labels.Set, policies []v1alpha1.AuthPolicy) *v1alpha1.AuthPol
 func selects(policy *v1alpha1.AuthPolicy, pod labels.Set) bool {
 	selector, err := metav1.LabelSelectorAsSelector(&policy.Spec.Selector)
 	return err == nil && policy.DeletionTimestamp.IsZero() && selector.Matches(pod)
-}
-
-func olderThan(a, b *v1alpha1.AuthPolicy) bool {
-	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name)) < 0
 }
