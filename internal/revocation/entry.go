@@ -23,7 +23,7 @@ type Entry struct {
 	Number int64     // position in the stream, from 1; there may be gaps where entries have run out
 	Kind   Kind      // what was hashed
 	Hash   string    // see SessionHash
-	Until  time.Time // whole seconds; from then on no token that this entry revokes can be accepted anyway
+	Until  time.Time // whole seconds; at least Leeway after the expiry of the last token that this entry revokes
 }
 
 // SessionHash is how a session is named in entries: base64url(SHA-256(issuer, NUL, sid)). The issuer is part of it so that the sets of

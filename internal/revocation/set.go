@@ -20,8 +20,9 @@ type Position struct {
 // Set holds the entries of one token service that are in force. Asking takes no lock, so it may happen on every request; applying,
 // pruning and encoding may go on at the same time.
 //
-// A Set that is full forgets the entry that runs out first, and from then on revokes every token that expires no later than that entry
-// would have: somebody who floods the stream makes others refresh a little early, and brings no revoked token back.
+// Whatever is forgotten, no revoked token comes back. A Set that is full forgets the entry that runs out first, and from then on revokes every
+// token that expires no later than that entry would have: somebody who floods the stream makes others refresh a little early. An entry that
+// has run out is forgotten in the same way, less the Leeway: by then these tokens have all expired, unless the clock was wrong and is set back.
 type Set struct {
 	limit   int
 	revoked sync.Map     // hash -> *item
@@ -97,6 +98,7 @@ func (s *Set) Len() int {
 func (s *Set) prune(now time.Time) int {
 	forgotten := 0
 	for len(s.queue) > 0 && !s.queue[0].Until.After(now) {
+		s.raise(s.queue[0].Until.Add(-Leeway))
 		s.drop()
 		forgotten++
 	}
@@ -118,10 +120,13 @@ func (s *Set) add(e Entry) {
 	heap.Push(&s.queue, it)
 	s.revoked.Store(e.Hash, it)
 	for len(s.queue) > s.limit {
-		s.floor.Store(max(s.floor.Load(), s.queue[0].Until.Unix()))
+		s.raise(s.queue[0].Until)
 		s.drop()
 	}
 }
+
+// raise revokes every token that expires no later than to.
+func (s *Set) raise(to time.Time) { s.floor.Store(max(s.floor.Load(), to.Unix())) }
 
 // drop forgets the entry that runs out first.
 func (s *Set) drop() {
