@@ -50,8 +50,9 @@ func (w *world) follow(stream string, after int64) *follower {
 // next takes in one event.
 func (f *follower) next() revocation.Event {
 	f.w.t.Helper()
+	late := time.AfterFunc(20*time.Second, f.stop) // what never comes fails the test, rather than hanging it
 	event, err := f.events.Next()
-	if err != nil {
+	if late.Stop(); err != nil {
 		f.w.t.Fatal(err)
 	}
 	f.seen = append(f.seen, event)
