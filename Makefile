@@ -10,7 +10,7 @@ export GOFLAGS := -trimpath
 export GOTOOLCHAIN ?= local
 
 TOOL    := go tool -modfile=tools/go.mod
-GO_DIRS := ./...
+BUILD   := CGO_ENABLED=0 go build -ldflags '-s -w'
 IMAGES  := manager sidecar issuer
 
 ## For users
@@ -24,13 +24,16 @@ demo: build ## Run the main job before your eyes, on a real API server (KEEP=1 l
 
 test: ## Run every test, with the race detector
 	@assets=$$(test/controlplane/build); echo "compiling and running the tests (cold: about ten minutes, warm: about two)"; \
-	KUBEBUILDER_ASSETS=$$assets $(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 20m $(GO_DIRS)
+	KUBEBUILDER_ASSETS=$$assets $(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 20m ./...
 
 ## For contributors
 
 build: ## Build the binaries into bin/
 	@mkdir -p bin; echo "building binaries (cold: two to three minutes)"
-	@CGO_ENABLED=0 go build -ldflags "-s -w" -o bin/ ./cmd/... ./test/demo ./examples/...
+	@for name in $(IMAGES); do $(BUILD) -o bin/latchkey-$$name ./cmd/$$name; done
+	@$(BUILD) -o bin/latchkey ./cmd/latchkey
+	@$(BUILD) -o bin/quickstart-app ./examples/quickstart/app
+	@$(BUILD) -o bin/demo ./test/demo
 
 generate: ## Write the generated files: deepcopy, CRDs, RBAC, and the chart's copies of them
 	@$(TOOL) controller-gen object crd paths=./api/... output:crd:artifacts:config=config/crd output:object:dir=api/v1alpha1
@@ -42,10 +45,10 @@ fmt: ## Format the code
 	@gofmt -w api cmd controllers examples internal sidecar test tools
 
 lint: bin/golangci-lint ## Run the linters
-	@bin/golangci-lint run $(GO_DIRS)
+	@bin/golangci-lint run ./...
 
 bench: ## Run the benchmarks beside the code
-	@go test -run '^$$' -bench . -benchmem $(GO_DIRS)
+	@go test -run '^$$' -bench . -benchmem ./...
 
 FUZZTIME ?= 30s
 fuzz: ## Fuzz everything that parses, FUZZTIME (30s) each
