@@ -48,7 +48,7 @@ func TestParse(t *testing.T) {
 		{name: "refuses a raw line break in a string", in: "\"a\nb\"", wantErr: "control character"},
 		{name: "refuses an unknown escape", in: `"\x"`, wantErr: "unknown escape"},
 		{name: "refuses an escape cut short", in: `"\u00`, wantErr: "incomplete escape"},
-		{name: "refuses what ends too early", in: `{"a":[{"b"`, wantErr: "a[0]: byte 10: wants : here"},
+		{name: "refuses what ends too early", in: `{"a":[{"b"`, wantErr: "a[0]: byte 10: ends too early"},
 		{name: "refuses nothing", in: ``, wantErr: "ends too early"},
 		{name: "takes 32 levels", in: strings.Repeat("[", 32) + strings.Repeat("]", 32), want: nest(32)},
 		{name: "refuses 33", in: strings.Repeat("[", 33) + strings.Repeat("]", 33), wantErr: "nested more than 32 deep"},

@@ -2,65 +2,58 @@ package strictjson
 
 import (
 	"encoding/json"
-	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// A ParseError says where a document is wrong and why. Path comes from the document: it may hold whatever a stranger wrote, quoted.
-type ParseError struct {
-	Path   string // such as keys[1].kid; empty for the document itself
-	Offset int    // in bytes, from 0
-	Why    string
+// parser walks over a document once. It returns a *ParseError where reading cannot go on, or is not to.
+type parser struct {
+	text   string
+	pos    int
+	depth  int
+	lists  bool          // go on where that is possible, and note the fault
+	faults []*ParseError // noted so far, in the document's order
 }
 
-func (e *ParseError) Error() string {
-	if e.Path == "" {
-		return fmt.Sprintf("byte %d: %s", e.Offset, e.Why)
-	}
-	return fmt.Sprintf("%s: byte %d: %s", e.Path, e.Offset, e.Why)
-}
-
-// Parse returns the one value that text holds, as map[string]any, []any, string, json.Number, bool or nil. It is for documents without a
-// fixed shape from strangers, such as the claims of a token: it is quick, and refuses also names that differ only in case from
-// one another and half surrogate pairs, which readers take differently. The size cap is the caller's. The error is a *ParseError.
-func Parse(text string) (any, error) {
-	p := parser{text: text}
-	if !utf8.ValidString(text) {
+// document reads the whole text. What it holds has to fit t; a nil t takes anything.
+func (p *parser) document(t reflect.Type) (any, *ParseError) {
+	if !utf8.ValidString(p.text) {
 		return nil, p.fail("is not valid UTF-8")
 	}
-	value, err := p.value()
+	value, err := p.value(t)
 	if err == nil {
 		err = p.end()
 	}
-	if err != nil {
-		return nil, err
-	}
-	return value, nil
+	return value, err
 }
 
-// ParseObject is Parse for a document that must be an object.
-func ParseObject(text string) (map[string]any, error) {
-	value, err := Parse(text)
-	if err != nil {
-		return nil, err
+func (p *parser) note(fault *ParseError) {
+	if len(p.faults) < maxFaults {
+		p.faults = append(p.faults, fault)
 	}
-	object, ok := value.(map[string]any)
-	if !ok {
-		return nil, &ParseError{Why: "must be an object"}
-	}
-	return object, nil
 }
 
-type parser struct {
-	text  string
-	pos   int
-	depth int
+// below puts a step before the paths of all that went wrong in one part of a value: of err, and of the faults from the given one on.
+func (p *parser) below(step string, from int, err *ParseError) {
+	if err != nil {
+		err.prefix(step)
+	}
+	for _, fault := range p.faults[from:] {
+		fault.prefix(step)
+	}
 }
 
 func (p *parser) fail(why string) *ParseError { return &ParseError{Offset: p.pos, Why: why} }
+
+func (p *parser) wants(what string) *ParseError {
+	if p.pos >= len(p.text) {
+		return p.fail("ends too early")
+	}
+	return p.fail("wants " + what + " here")
+}
 
 func (p *parser) space() {
 	for p.pos < len(p.text) {
@@ -88,19 +81,22 @@ func (p *parser) end() *ParseError {
 	return nil
 }
 
-func (p *parser) value() (any, *ParseError) {
+func (p *parser) value(t reflect.Type) (any, *ParseError) {
 	p.space()
+	if t != nil {
+		t = p.fit(t)
+	}
 	switch c := p.next(); c {
 	case '{':
 		if err := p.enter(); err != nil {
 			return nil, err
 		}
-		return p.object()
+		return p.object(t)
 	case '[':
 		if err := p.enter(); err != nil {
 			return nil, err
 		}
-		return p.array()
+		return p.array(t)
 	case '"':
 		return p.stringValue()
 	case 't':
@@ -134,7 +130,7 @@ func (p *parser) leave() {
 	p.pos++
 }
 
-func (p *parser) object() (any, *ParseError) {
+func (p *parser) object(t reflect.Type) (any, *ParseError) {
 	members := make(map[string]any)
 	// folded holds the folded names of those members whose own name is another. Lower-case names, which is nearly all of them, are their
 	// own folded name and found in members, so most objects never need it.
@@ -142,14 +138,14 @@ func (p *parser) object() (any, *ParseError) {
 	for p.space(); p.next() != '}'; p.space() {
 		if len(members) > 0 {
 			if p.next() != ',' {
-				return nil, p.fail("wants , or } here")
+				return nil, p.wants(", or }")
 			}
 			p.pos++
 			p.space()
 		}
 		start := p.pos
 		if p.next() != '"' {
-			return nil, p.fail("wants a member name here")
+			return nil, p.wants("a member name")
 		}
 		name, err := p.string()
 		if err != nil {
@@ -161,15 +157,33 @@ func (p *parser) object() (any, *ParseError) {
 			_, twice = folded[key]
 		}
 		if twice {
-			return nil, (&ParseError{Offset: start, Why: "given twice (names that differ only in case count as one)"}).under(name)
+			fault := &ParseError{Path: stepTo(name), Offset: start, Why: "given twice"}
+			if _, same := members[name]; !same {
+				fault.Why += " (names that differ only in case count as one)"
+			}
+			if !p.lists {
+				return nil, fault
+			}
+			p.note(fault)
+		}
+		var of reflect.Type
+		if t != nil {
+			var known bool
+			if of, known = memberOf(t, name); !known {
+				p.note(&ParseError{Path: stepTo(name), Offset: start, Why: "unknown field"})
+			}
 		}
 		if p.space(); p.next() != ':' {
-			return nil, p.fail("wants : here")
+			return nil, p.wants(":")
 		}
 		p.pos++
-		value, err := p.value()
+		before := len(p.faults)
+		value, err := p.value(of)
+		if err != nil || len(p.faults) > before {
+			p.below(stepTo(name), before, err)
+		}
 		if err != nil {
-			return nil, err.under(name)
+			return nil, err
 		}
 		if key != name {
 			if folded == nil {
@@ -183,18 +197,26 @@ func (p *parser) object() (any, *ParseError) {
 	return members, nil
 }
 
-func (p *parser) array() (any, *ParseError) {
+func (p *parser) array(t reflect.Type) (any, *ParseError) {
 	items := []any{}
+	var of reflect.Type
+	if t != nil {
+		of = t.Elem()
+	}
 	for p.space(); p.next() != ']'; p.space() {
 		if len(items) > 0 {
 			if p.next() != ',' {
-				return nil, p.fail("wants , or ] here")
+				return nil, p.wants(", or ]")
 			}
 			p.pos++
 		}
-		item, err := p.value()
+		before := len(p.faults)
+		item, err := p.value(of)
+		if err != nil || len(p.faults) > before {
+			p.below("["+strconv.Itoa(len(items))+"]", before, err)
+		}
 		if err != nil {
-			return nil, err.within(len(items))
+			return nil, err
 		}
 		items = append(items, item)
 	}
@@ -378,21 +400,26 @@ func foldRune(r rune) rune {
 	return least
 }
 
-func (e *ParseError) under(name string) *ParseError {
-	if !plain(name) {
-		name = "[" + strconv.Quote(name) + "]"
+// maxStep bounds what a path shows of one name.
+const maxStep = 64
+
+// stepTo is the member of this name as a step of a path.
+func stepTo(name string) string {
+	shown, rest := name, ""
+	if len(name) > maxStep {
+		shown, rest = name[:maxStep], "…"
 	}
-	return e.prefix(name)
+	if !plain(shown) {
+		return "[" + strconv.Quote(shown) + rest + "]"
+	}
+	return shown + rest
 }
 
-func (e *ParseError) within(i int) *ParseError { return e.prefix("[" + strconv.Itoa(i) + "]") }
-
-func (e *ParseError) prefix(step string) *ParseError {
+func (e *ParseError) prefix(step string) {
 	if e.Path != "" && e.Path[0] != '[' {
 		step += "."
 	}
 	e.Path = step + e.Path
-	return e
 }
 
 func plain(name string) bool {
