@@ -5,9 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/strictjson"
 )
 
 // wireEntry is an Entry in JSON, on the stream (where the event's id is the number) and on disk.
@@ -54,7 +55,7 @@ func (s *Set) Encode() []byte {
 // caller starts with an empty Set, and the token service sends everything again.
 func Decode(data []byte, limit int, now time.Time) (*Set, error) {
 	var in wireSet
-	if err := decodeStrict(data, &in); err != nil {
+	if err := strictjson.Unmarshal(data, &in); err != nil {
 		return nil, fmt.Errorf("read revocations: %w", err)
 	}
 	switch {
@@ -80,17 +81,4 @@ func Decode(data []byte, limit int, now time.Time) (*Set, error) {
 	}
 	set.prune(now)
 	return set, nil
-}
-
-// decodeStrict reads one JSON value with known members only and nothing after it.
-func decodeStrict(data []byte, into any) error {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
-		return err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("trailing data")
-	}
-	return nil
 }

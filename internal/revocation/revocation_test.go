@@ -241,10 +241,12 @@ func TestDecodeRefuses(t *testing.T) {
 	apply(t, set, start, entry(1, "a", start.Add(time.Minute)))
 	good := string(set.Encode())
 	for _, tc := range []struct{ name, in, want string }{
-		{"nothing", "", "EOF"},
-		{"half of it", good[:len(good)/2], "unexpected EOF"},
-		{"something behind", good + "{}", "trailing data"},
+		{"nothing", "", "ends too early"},
+		{"half of it", good[:len(good)/2], "ends too early"},
+		{"something behind", good + "{}", "something follows the value"},
 		{"another version", strings.Replace(good, `"version":1`, `"version":2`, 1), "version: must be 1, not 2"},
+		{"a member that is there twice", strings.Replace(good, `"number":1`, `"number":1,"number":9`, 1), "number: given twice"},
+		{"a member in another case", strings.Replace(good, `"entries"`, `"Entries"`, 1), "Entries: unknown field"},
 		{"an unknown member", strings.Replace(good, `"version":1`, `"version":1,"x":1`, 1), "unknown field"},
 		{"a negative number", strings.Replace(good, `"number":1`, `"number":-1`, 1), "number: must not be negative"},
 		{"an unknown kind", strings.Replace(good, `"sid"`, `"jti"`, 1), `entries[0]: kind "jti": must be "sid"`},
@@ -338,7 +340,7 @@ func TestReaderRefuses(t *testing.T) {
 		{"an unknown field", "retry: 5\n\n", `unknown field "retry"`},
 		{"a revocation without a number", "event: revoke\n" + good, `id "": must be a number`},
 		{"a revocation with a number that overflows", "id: 99999999999999999999\nevent: revoke\n" + good, "must be a number"},
-		{"a revocation without data", "id: 1\nevent: revoke\n\n", "revoke: EOF"},
+		{"a revocation without data", "id: 1\nevent: revoke\n\n", "revoke: ends too early"},
 		{"an unknown kind", "id: 1\nevent: revoke\n" + strings.Replace(good, `"sid"`, `"sub"`, 1), `kind "sub": must be "sid"`},
 		{"an unknown member", "id: 1\nevent: revoke\n" + strings.Replace(good, `{`, `{"x":1,`, 1), "unknown field"},
 		{"a reset without a stream", "event: reset\ndata: {}\n\n", "stream: must have 1 to 64 characters"},
@@ -371,6 +373,7 @@ func FuzzReader(f *testing.F) {
 				return
 			}
 			switch event.Kind {
+			case revocation.EventReady, revocation.EventHeartbeat:
 			case revocation.EventReset:
 				set.Reset(event.Stream)
 			case revocation.EventRevoke:

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+
+	"github.com/latchkey-dev/latchkey/internal/strictjson"
 )
 
 // The stream is text/event-stream (WHATWG HTML, section 9.2), of which the writer uses, and the reader takes, only this much: the fields
@@ -102,7 +104,7 @@ func (r *Reader) Next() (Event, error) {
 	seen := false
 	for {
 		line, err := r.line()
-		if err == io.EOF && seen {
+		if errors.Is(err, io.EOF) && seen {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
@@ -137,7 +139,7 @@ func (r *Reader) line() ([]byte, error) {
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
 		return nil, fmt.Errorf("read revocation stream: a line is longer than %d bytes", maxLine)
-	case err == io.EOF && len(line) > 0:
+	case errors.Is(err, io.EOF) && len(line) > 0:
 		return nil, io.ErrUnexpectedEOF
 	case err != nil:
 		return nil, err
@@ -149,7 +151,7 @@ func parse(id, event, data string) (Event, error) {
 	switch kind := EventKind(event); kind {
 	case EventRevoke:
 		var w wireEntry
-		if err := decodeStrict([]byte(data), &w); err != nil {
+		if err := strictjson.Unmarshal([]byte(data), &w); err != nil {
 			return Event{}, fmt.Errorf("read revocation stream: revoke: %w", err)
 		}
 		number, err := strconv.ParseInt(id, 10, 64)
@@ -164,7 +166,7 @@ func parse(id, event, data string) (Event, error) {
 		return Event{Kind: kind, Entry: e}, nil
 	case EventReset, EventReady:
 		var w wirePosition
-		if err := decodeStrict([]byte(data), &w); err != nil {
+		if err := strictjson.Unmarshal([]byte(data), &w); err != nil {
 			return Event{}, fmt.Errorf("read revocation stream: %s: %w", kind, err)
 		}
 		if err := checkStream(w.Stream); err != nil {
