@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers/authpolicy"
 	"github.com/latchkey-dev/latchkey/controllers/distribution"
 	"github.com/latchkey-dev/latchkey/controllers/signingkey"
@@ -56,17 +57,18 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	return nil
 }
 
-// Cache says what the manager keeps in memory: its own three kinds, of the kinds that it writes only what it wrote, and of pods what
-// package distribution leaves of them. Of Secrets it keeps the metadata. Pass it to ctrl.NewManager together with Client.
+// Cache says what the manager keeps in memory: its own three kinds, of the kinds that it writes only what it wrote, and of the pods that
+// Latchkey has to do with what package distribution leaves of them. Of Secrets it keeps the metadata. Pass it to ctrl.NewManager together with Client.
 func Cache() cache.Options {
 	written := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{owned.LabelManagedBy: owned.ManagedBy})}
+	ours := (&client.ListOptions{}).ApplyOptions([]client.ListOption{client.HasLabels{v1alpha1.LabelPod}}).LabelSelector
 	return cache.Options{
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.ConfigMap{}:             written,
 			&corev1.Service{}:               written,
 			&corev1.PersistentVolumeClaim{}: written,
 			&appsv1.Deployment{}:            written,
-			&corev1.Pod{}:                   {Transform: distribution.Trim},
+			&corev1.Pod{}:                   {Label: ours, Transform: distribution.Trim},
 		},
 		DefaultTransform: cache.TransformStripManagedFields(),
 	}

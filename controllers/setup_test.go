@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -27,6 +28,7 @@ import (
 	"github.com/latchkey-dev/latchkey/controllers"
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/filetree"
+	"github.com/latchkey-dev/latchkey/internal/inject"
 	"github.com/latchkey-dev/latchkey/internal/pki"
 	"github.com/latchkey-dev/latchkey/test/controllertest"
 	"github.com/latchkey-dev/latchkey/test/controlplane"
@@ -223,6 +225,11 @@ func TestAChangedPolicyIsPokedIntoItsPods(t *testing.T) {
 	server := &http.Server{Handler: files, ReadHeaderTimeout: time.Second}
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })
+	forged := plainPod(namespace, "forged")
+	forged.Labels = map[string]string{v1alpha1.LabelPod: v1alpha1.LabelPodSidecar, v1alpha1.LabelPolicy: "q"}
+	if err := c.Create(ctx, forged); err != nil { // before the other, so that by then it has been seen, and not counted
+		t.Fatal(err)
+	}
 	pod := createPod(t, c, namespace, podIP)
 	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, func(policy *v1alpha1.AuthPolicy) bool { return policy.Status.Pods == 1 })
 
@@ -267,19 +274,9 @@ func bundleHash(t *testing.T, c client.Client, namespace string) string {
 
 func createPod(t *testing.T, c client.Client, namespace, podIP string) *corev1.Pod {
 	t.Helper()
-	source := corev1.LocalObjectReference{Name: "q-bundle"}
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "app", Labels: map[string]string{v1alpha1.LabelPolicy: "q"}},
-		Spec: corev1.PodSpec{
-			Containers: []corev1.Container{{Name: "app", Image: "app"}},
-			Volumes: []corev1.Volume{{Name: "latchkey-bundle", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
-				Sources: []corev1.VolumeProjection{
-					{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: source, Optional: ptr.To(true)}},
-					{Secret: &corev1.SecretProjection{LocalObjectReference: source, Optional: ptr.To(true)}},
-				},
-			}}}},
-			AutomountServiceAccountToken: ptr.To(false),
-		},
+	pod, err := inject.Pod(plainPod(namespace, "app"), inject.Sidecar{Image: "sidecar", Policy: "q", Ports: []int32{8080}})
+	if err != nil {
+		t.Fatal(err)
 	}
 	if err := c.Create(ctx, pod); err != nil {
 		t.Fatal(err)
@@ -290,6 +287,46 @@ func createPod(t *testing.T, c client.Client, namespace, podIP string) *corev1.P
 		t.Fatal(err)
 	}
 	return pod
+}
+
+func TestPodsOfOthersAreNotKeptInMemory(t *testing.T) {
+	c, _ := controllertest.Client(t, cluster.Config)
+	namespace := controllertest.Namespace(t, c)
+	if err := c.Create(ctx, plainPod(namespace, "plain")); err != nil {
+		t.Fatal(err)
+	}
+	createPod(t, c, namespace, "127.78.0.2")
+
+	options := controllers.Cache()
+	options.Scheme = controllertest.Scheme(t)
+	kept, err := cache.New(cluster.Config, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = kept.Start(t.Context()) }()
+	if !kept.WaitForCacheSync(t.Context()) {
+		t.Fatal("the cache does not start")
+	}
+	var pods corev1.PodList
+	if err := kept.List(t.Context(), &pods, client.InNamespace(namespace)); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for i := range pods.Items {
+		names = append(names, pods.Items[i].Name)
+	}
+	if diff := cmp.Diff(names, []string{"app"}); diff != "" {
+		t.Errorf("pods in memory (-got +want):\n%s", diff)
+	}
+}
+
+func plainPod(namespace, name string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: corev1.PodSpec{
+			Containers: []corev1.Container{{Name: "app", Image: "app"}}, AutomountServiceAccountToken: ptr.To(false),
+		},
+	}
 }
 
 func TestSetupSaysWhatIsMissing(t *testing.T) {

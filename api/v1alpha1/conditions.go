@@ -36,6 +36,12 @@ const (
 	LabelInject         = "auth.latchkey.dev/inject"
 	LabelInjectEnabled  = "enabled"
 	LabelInjectDisabled = "disabled"
+	// LabelPod on a pod says what Latchkey has to do with it: LabelPodSidecar, set by the webhook at admission, or LabelPodIssuer. The manager
+	// watches no other pods. Where there is no sidecar the label alone makes none; taken off a running pod, it leaves changes to come
+	// at the kubelet's own pace.
+	LabelPod        = "auth.latchkey.dev/pod"
+	LabelPodSidecar = "sidecar"
+	LabelPodIssuer  = "issuer"
 	// LabelPolicy on a pod names the AuthPolicy that governs it. The webhook sets it at admission.
 	LabelPolicy = "auth.latchkey.dev/policy"
 	// LabelTokenIssuer on a pod names the TokenIssuer that it serves.

@@ -99,7 +99,7 @@ func (r *Reconciler) observe(ctx context.Context, policy *v1alpha1.AuthPolicy) (
 	}
 	seen.siblings = policies.Items
 	var pods corev1.PodList
-	if err := r.Client.List(ctx, &pods, client.InNamespace(policy.Namespace), client.HasLabels{v1alpha1.LabelPolicy}); err != nil {
+	if err := r.Client.List(ctx, &pods, client.InNamespace(policy.Namespace), client.MatchingLabels{v1alpha1.LabelPod: v1alpha1.LabelPodSidecar}); err != nil {
 		return nil, fmt.Errorf("list the pods of the namespace: %w", err)
 	}
 	seen.pods = pods.Items

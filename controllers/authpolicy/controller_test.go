@@ -423,7 +423,7 @@ func TestABrokenPolicyKeepsItsLastGoodBundle(t *testing.T) {
 func TestTheOldestOfThePoliciesThatSelectAPodGoverns(t *testing.T) {
 	inline := v1alpha1.KeySource{Inline: document(t, keySet(t, "ES256"))}
 	pod := func(b *bench, policy string, labels map[string]string) {
-		labels[v1alpha1.LabelPolicy] = policy
+		labels[v1alpha1.LabelPod], labels[v1alpha1.LabelPolicy] = v1alpha1.LabelPodSidecar, policy
 		object := &corev1.Pod{ObjectMeta: b.named("pod-" + policy), Spec: corev1.PodSpec{
 			Containers: []corev1.Container{{Name: "app", Image: "app"}}, AutomountServiceAccountToken: ptr.To(false),
 		}}

@@ -79,4 +79,6 @@ func selectorsOfPod(object client.Object) func(*v1alpha1.AuthPolicy) bool {
 	}
 }
 
-func hasSidecar(object client.Object) bool { return object.GetLabels()[v1alpha1.LabelPolicy] != "" }
+func hasSidecar(object client.Object) bool {
+	return object.GetLabels()[v1alpha1.LabelPod] == v1alpha1.LabelPodSidecar
+}

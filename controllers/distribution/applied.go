@@ -22,10 +22,10 @@ const (
 
 // adminPort is where a pod says what it has read; false for pods that are none of Latchkey's.
 func adminPort(pod *corev1.Pod) (int, bool) {
-	switch {
-	case pod.Labels[v1alpha1.LabelPolicy] != "":
+	switch pod.Labels[v1alpha1.LabelPod] {
+	case v1alpha1.LabelPodSidecar:
 		return sidecarAdminPort, true
-	case pod.Labels[v1alpha1.LabelTokenIssuer] != "":
+	case v1alpha1.LabelPodIssuer:
 		return issuerAdminPort, true
 	}
 	return 0, false

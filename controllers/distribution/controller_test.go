@@ -25,6 +25,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers/distribution"
 	"github.com/latchkey-dev/latchkey/internal/filetree"
+	"github.com/latchkey-dev/latchkey/internal/inject"
 	"github.com/latchkey-dev/latchkey/test/controllertest"
 	"github.com/latchkey-dev/latchkey/test/controlplane"
 )
@@ -168,7 +169,7 @@ func (b *bench) configMap(content string) map[string][]byte {
 	return map[string][]byte{"bundle.json": []byte(content)}
 }
 
-var injected = map[string]string{v1alpha1.LabelPolicy: "p"}
+var injected = map[string]string{v1alpha1.LabelPod: v1alpha1.LabelPodSidecar, v1alpha1.LabelPolicy: "p"}
 
 func TestAPodThatIsBehindIsPokedUntilItHasCaughtUp(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
@@ -320,7 +321,7 @@ func TestVolumesOfEveryKindAreFollowed(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			b := newBench(t, map[string]string{v1alpha1.LabelTokenIssuer: "t"}, test.volume)
+			b := newBench(t, map[string]string{v1alpha1.LabelPod: v1alpha1.LabelPodIssuer, v1alpha1.LabelTokenIssuer: "t"}, test.volume)
 			b.listen(8081)
 			b.must(b.client.Create(ctx, &corev1.Secret{
 				ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "ring"}, Data: map[string][]byte{"ring.json": []byte("keys")},
@@ -343,37 +344,54 @@ func TestVolumesOfEveryKindAreFollowed(t *testing.T) {
 }
 
 func TestTrimKeepsWhatIsReadAndNothingElse(t *testing.T) {
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p", UID: "u", ResourceVersion: "1", Labels: injected, Annotations: map[string]string{
-			v1alpha1.AnnotationVolumes: "x 1", "other": "y",
-		}},
-		Spec: corev1.PodSpec{
-			Containers: []corev1.Container{{Name: "app"}},
-			Volumes:    []corev1.Volume{bundleVolume(), {Name: "data"}},
+	meta := metav1.ObjectMeta{Namespace: "n", Name: "p", UID: "u", ResourceVersion: "1"}
+	whole, err := inject.Pod(&corev1.Pod{
+		ObjectMeta: meta,
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app"}}, Volumes: []corev1.Volume{{Name: "data"}}},
+		Status: corev1.PodStatus{
+			Phase: corev1.PodRunning, PodIP: "10.0.0.1", Message: "m",
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady}, {Type: corev1.PodScheduled}},
 		},
-		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1", Message: "m", Conditions: []corev1.PodCondition{{Type: corev1.PodReady}, {Type: corev1.PodScheduled}}},
-	}
-	want := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p", UID: "u", ResourceVersion: "1", Labels: injected, Annotations: map[string]string{
-			v1alpha1.AnnotationVolumes: "x 1",
-		}},
-		Spec:   corev1.PodSpec{Volumes: []corev1.Volume{bundleVolume()}},
-		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1", Conditions: []corev1.PodCondition{{Type: corev1.PodReady}}},
-	}
-	got, err := distribution.Trim(pod)
+	}, inject.Sidecar{Image: "sidecar", Policy: "p"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(got, any(want)); diff != "" {
-		t.Errorf("a pod of ours (-got +want):\n%s", diff)
-	}
-	pod.Labels = map[string]string{"app": "a"}
-	got, err = distribution.Trim(pod)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bare := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p", UID: "u", ResourceVersion: "1"}}
-	if diff := cmp.Diff(got, any(bare)); diff != "" {
-		t.Errorf("a pod of others (-got +want):\n%s", diff)
+	whole.Annotations = map[string]string{v1alpha1.AnnotationVolumes: "x 1", "other": "y"}
+	bare := &corev1.Pod{ObjectMeta: meta}
+
+	kept := bare.DeepCopy()
+	kept.Labels = map[string]string{v1alpha1.LabelPod: v1alpha1.LabelPodSidecar, v1alpha1.LabelPolicy: "p"}
+	kept.Annotations = map[string]string{v1alpha1.AnnotationVolumes: "x 1"}
+	kept.Spec.Volumes = whole.Spec.Volumes[1:] // without the app's own
+	kept.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1", Conditions: []corev1.PodCondition{{Type: corev1.PodReady}}}
+
+	served := whole.DeepCopy()
+	served.Spec.InitContainers, served.Labels = nil, map[string]string{v1alpha1.LabelPod: v1alpha1.LabelPodIssuer, v1alpha1.LabelTokenIssuer: "t"}
+	servedKept := kept.DeepCopy()
+	servedKept.Labels = served.Labels
+
+	forged := whole.DeepCopy()
+	forged.Spec.InitContainers = []corev1.Container{{Name: v1alpha1.SidecarContainerName, Image: "sidecar"}}
+	plain := whole.DeepCopy()
+	plain.Labels = map[string]string{"app": "a"}
+
+	for _, test := range []struct {
+		name      string
+		pod, want *corev1.Pod
+	}{
+		{name: "a pod with a sidecar", pod: whole, want: kept},
+		{name: "a token service", pod: served, want: servedKept},
+		{name: "a pod that only says that it has a sidecar", pod: forged, want: bare},
+		{name: "a pod of others", pod: plain, want: bare},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := distribution.Trim(test.pod)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(got, any(test.want)); diff != "" {
+				t.Errorf("what is left (-got +want):\n%s", diff)
+			}
+		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/inject"
 )
 
 // byVolume indexes pods by what their volumes show: "ConfigMap/<name>" and "Secret/<name>".
@@ -35,10 +36,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-func ours(object client.Object) bool {
-	labels := object.GetLabels()
-	return labels[v1alpha1.LabelPolicy] != "" || labels[v1alpha1.LabelTokenIssuer] != ""
-}
+func ours(object client.Object) bool { return object.GetLabels()[v1alpha1.LabelPod] != "" }
 
 func shown(object client.Object) []string {
 	if !ours(object) {
@@ -68,8 +66,8 @@ func (r *Reconciler) podsThatShow(kind string) handler.EventHandler {
 	})
 }
 
-// Trim drops from a pod, before it is cached, all that no controller of ours reads: the manager sees every pod of the cluster, and most
-// are none of its business.
+// Trim drops from a pod, before it is cached, all that no controller of ours reads. Of a pod that only says that it has a sidecar, nothing
+// is left that would make it one of ours.
 func Trim(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
@@ -82,7 +80,7 @@ func Trim(object any) (any, error) {
 		ResourceVersion:   pod.ResourceVersion,
 		DeletionTimestamp: pod.DeletionTimestamp,
 	}}
-	if !ours(pod) {
+	if !ours(pod) || pod.Labels[v1alpha1.LabelPod] == v1alpha1.LabelPodSidecar && !inject.Injected(pod) {
 		return trimmed, nil
 	}
 	trimmed.Labels = pod.Labels

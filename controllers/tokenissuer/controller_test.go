@@ -193,6 +193,9 @@ func TestThePodIsTakenByTheRestrictedPodSecurityStandard(t *testing.T) {
 	if got, want := template.Labels[v1alpha1.LabelInject], "disabled"; got != want {
 		t.Errorf("got inject label %q, want %q", got, want)
 	}
+	if got, want := template.Labels[v1alpha1.LabelPod], "issuer"; got != want {
+		t.Errorf("got pod label %q, want %q: the manager sees no pods without it", got, want)
+	}
 	var args []string
 	for _, arg := range template.Spec.Containers[0].Args {
 		args = append(args, strings.SplitN(arg, "=", 2)[0])

@@ -86,8 +86,11 @@ func renderDeployment(issuer *v1alpha1.TokenIssuer, image string) *applyapps.Dep
 			WithTemplate(applycore.PodTemplateSpec().
 				WithLabels(labels(issuer)).
 				WithLabels(selector(issuer)).
-				// The token service is no app to be protected, not even in a namespace whose pods all are.
-				WithLabels(map[string]string{v1alpha1.LabelInject: v1alpha1.LabelInjectDisabled}).
+				WithLabels(map[string]string{
+					v1alpha1.LabelPod: v1alpha1.LabelPodIssuer,
+					// The token service is no app to be protected, not even in a namespace whose pods all are.
+					v1alpha1.LabelInject: v1alpha1.LabelInjectDisabled,
+				}).
 				WithSpec(renderPod(issuer, image))))
 }
 

@@ -39,8 +39,12 @@ func labelPatch(before, after map[string]string) []jsonpatch.Operation {
 	if len(before) == 0 {
 		return []jsonpatch.Operation{jsonpatch.NewOperation("add", "/metadata/labels", after)}
 	}
-	escaped := strings.NewReplacer("~", "~0", "/", "~1").Replace(v1alpha1.LabelPolicy)
-	return []jsonpatch.Operation{jsonpatch.NewOperation("add", "/metadata/labels/"+escaped, after[v1alpha1.LabelPolicy])}
+	var operations []jsonpatch.Operation
+	for _, label := range []string{v1alpha1.LabelPod, v1alpha1.LabelPolicy} {
+		escaped := strings.NewReplacer("~", "~0", "/", "~1").Replace(label)
+		operations = append(operations, jsonpatch.NewOperation("add", "/metadata/labels/"+escaped, after[label]))
+	}
+	return operations
 }
 
 func probePatch(list string, before, after []corev1.Container) []jsonpatch.Operation {

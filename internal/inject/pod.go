@@ -37,9 +37,13 @@ func Pod(pod *corev1.Pod, sidecar Sidecar) (*corev1.Pod, error) {
 	if out.Labels == nil {
 		out.Labels = map[string]string{}
 	}
-	out.Labels[v1alpha1.LabelPolicy] = sidecar.Policy
+	out.Labels[v1alpha1.LabelPod], out.Labels[v1alpha1.LabelPolicy] = v1alpha1.LabelPodSidecar, sidecar.Policy
 	return out, nil
 }
+
+// Injected reports whether a pod has the sidecar. It goes by the containers: anybody may label a pod, but nobody can put an init container into
+// one that has been created.
+func Injected(pod *corev1.Pod) bool { return slices.ContainsFunc(pod.Spec.InitContainers, isSidecar) }
 
 // takeOut removes what an earlier injection put into the pod. It returns that sidecar's --probe arguments, by what they are for, such
 // as "app/readiness": the pod's own probes have been rewritten, so nothing else remembers where they pointed.

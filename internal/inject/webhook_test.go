@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -205,6 +206,23 @@ func TestPodsThatAskForTheSidecarGetIt(t *testing.T) {
 				t.Errorf("got readiness probe path %q, want the sidecar's", got)
 			}
 		})
+	}
+}
+
+func TestThePodsOwnWordOnWhatItIsDoesNotCount(t *testing.T) {
+	c, _ := serve(t)
+	namespace := newNamespace(t, c, nil)
+	must(t, c.Create(t.Context(), webPolicy(namespace, "web")))
+	for _, claimed := range []map[string]string{
+		{v1alpha1.LabelPod: v1alpha1.LabelPodIssuer, v1alpha1.LabelPolicy: "other"}, {v1alpha1.LabelPod: ""}, {v1alpha1.LabelPolicy: ""},
+	} {
+		pod := webPod(namespace, asking)
+		maps.Copy(pod.Labels, claimed)
+		must(t, c.Create(t.Context(), pod))
+		want := map[string]string{"app": "web", v1alpha1.LabelInject: "enabled", v1alpha1.LabelPod: "sidecar", v1alpha1.LabelPolicy: "web"}
+		if diff := cmp.Diff(pod.Labels, want); diff != "" {
+			t.Errorf("with %v: labels (-got +want):\n%s", claimed, diff)
+		}
 	}
 }
 
