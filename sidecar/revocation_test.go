@@ -154,6 +154,19 @@ func TestDamagedStateIsNotBelieved(t *testing.T) {
 	w.eventually("everything was sent again", func() bool { return w.do("GET", "/", w.token("alice", nil)).reason() == "revoked" })
 }
 
+func TestStateDirectoryIsNeverFilledBeyondItsRoom(t *testing.T) {
+	w, service := newWorldWithTokenService(t)
+	check(t, os.WriteFile(filepath.Join(w.stateDir, "revocations-of-another-issuer.json"), make([]byte, 15<<20), 0o600))
+	service.serve()
+	w.start()
+	service.revoke("session-of-alice")
+	w.eventually("the sidecar says that it does not save", func() bool { return strings.Contains(w.log.String(), "revocations not saved") })
+	if files, err := os.ReadDir(w.stateDir); err != nil || len(files) != 1 {
+		t.Errorf("got %v, %v, want only the file that was there: a pod that takes more than its room is evicted", files, err)
+	}
+	w.eventually("the revocation is in force", func() bool { return w.do("GET", "/", w.token("alice", nil)).reason() == "revoked" })
+}
+
 func TestStateDirectoryMustBeWritable(t *testing.T) {
 	err := runWith(t, "--state="+filepath.Join(t.TempDir(), "not-there"))
 	if err == nil || !strings.Contains(err.Error(), "--state") {

@@ -16,7 +16,7 @@ import (
 // Follower keeps one set of revocations for each token service in step with that service. The sets outlive bundles and, through the
 // state directory, the process.
 type Follower struct {
-	dir     string
+	dir     *stateDir
 	log     *slog.Logger
 	running sync.WaitGroup
 
@@ -29,7 +29,7 @@ func NewFollower(dir string, log *slog.Logger) (*Follower, error) {
 	if err := checkWritable(dir); err != nil {
 		return nil, err
 	}
-	return &Follower{dir: dir, log: log, streams: map[string]*stream{}}, nil
+	return &Follower{dir: &stateDir{path: dir}, log: log, streams: map[string]*stream{}}, nil
 }
 
 // Plan is whom to follow from now on. Until Start nothing has changed.
@@ -113,7 +113,7 @@ func (f *Follower) State() []StreamState {
 func (f *Follower) start(ctx context.Context, issuer string, service bundle.TokenService, client *Client, set *revocation.Set) *stream {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &stream{
-		service: service, client: client, set: set, file: stateFile(f.dir, issuer), changed: make(chan struct{}, 1),
+		service: service, client: client, set: set, dir: f.dir, file: stateFile(issuer), changed: make(chan struct{}, 1),
 		log: f.log.With("issuer", issuer), now: time.Now, cancel: cancel, ended: make(chan struct{}),
 	}
 	f.running.Go(func() {
@@ -129,7 +129,7 @@ func (f *Follower) start(ctx context.Context, issuer string, service bundle.Toke
 // load reads what an earlier process of this pod left. A file that cannot be read costs nothing but the time until the service has sent
 // everything again.
 func (f *Follower) load(issuer string) *revocation.Set {
-	set, err := loadSet(stateFile(f.dir, issuer), time.Now())
+	set, err := f.dir.load(stateFile(issuer), time.Now())
 	if err != nil {
 		f.log.Warn("starting without saved revocations", "issuer", issuer, "error", err)
 		return revocation.NewSet(maxRevocations)

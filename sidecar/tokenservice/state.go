@@ -9,14 +9,18 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/revocation"
 )
 
-// maxRevocations bounds a set, so that its file, of which there are two while it is replaced, fits into the pod's state directory (16 MiB;
-// an entry takes about 100 bytes).
+// maxRevocations bounds a set, so that its file, of which there are two while it is replaced, fits into the state directory; an entry takes
+// about 100 bytes.
 const maxRevocations = 50_000
+
+// stateRoom bounds what the files of all sets take together. The webhook gives the directory 16 MiB, and a pod that takes more is evicted.
+const stateRoom = 15 << 20
 
 // keepEvery bounds how often a busy set is written. A crash in between loses nothing: the file says which number it ends with, and the
 // token service sends what came after.
@@ -51,24 +55,58 @@ func (s *stream) keep(ctx context.Context) {
 }
 
 func (s *stream) save() {
-	if err := writeWhole(s.file, s.set.Encode()); err != nil {
+	if err := s.dir.write(s.file, s.set.Encode()); err != nil {
 		s.log.Warn("revocations not saved; a restart will ask the token service for them again", "error", err)
 	}
 }
 
-// writeWhole replaces a file in one step: a process that starts after a crash sees the old one or the new one. What a crash leaves of the
-// new one is written over by the next.
-func writeWhole(path string, data []byte) error {
-	next := path + ".next"
+// stateDir is the directory that all streams of a Follower write to.
+type stateDir struct {
+	path string
+	mu   sync.Mutex // one file is replaced at a time
+}
+
+// write replaces a file in one step: a process that starts after a crash sees the old one or the new one. What a crash leaves of the new one is
+// written over by the next. Where there is no room the old one stays: it is older, not wrong.
+func (d *stateDir) write(name string, data []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next := filepath.Join(d.path, "next")
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	taken, err := d.size()
+	if err != nil {
+		return err
+	}
+	if taken+int64(len(data)) > stateRoom {
+		return fmt.Errorf("the state directory has no room for %d bytes beside the %d that it holds", len(data), taken)
+	}
 	if err := os.WriteFile(next, data, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(next, path)
+	return os.Rename(next, filepath.Join(d.path, name))
 }
 
-// loadSet reads a saved set; one that was never saved is empty.
-func loadSet(path string, now time.Time) (*revocation.Set, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // the path is made from --state and a hash
+func (d *stateDir) size() (int64, error) {
+	files, err := os.ReadDir(d.path)
+	if err != nil {
+		return 0, err
+	}
+	total := int64(0)
+	for _, file := range files {
+		info, err := file.Info()
+		if err != nil {
+			return 0, err
+		}
+		total += info.Size()
+	}
+	return total, nil
+}
+
+// load reads a saved set; one that was never saved is empty.
+func (d *stateDir) load(name string, now time.Time) (*revocation.Set, error) {
+	data, err := os.ReadFile(filepath.Join(d.path, name)) //nolint:gosec // the path is made from --state and a hash
 	if errors.Is(err, fs.ErrNotExist) {
 		return revocation.NewSet(maxRevocations), nil
 	}
@@ -79,9 +117,9 @@ func loadSet(path string, now time.Time) (*revocation.Set, error) {
 }
 
 // stateFile names the file of one issuer. Issuers are URLs, so their hash is used.
-func stateFile(dir, issuer string) string {
+func stateFile(issuer string) string {
 	sum := sha256.Sum256([]byte(issuer))
-	return filepath.Join(dir, "revocations-"+hex.EncodeToString(sum[:8])+".json")
+	return "revocations-" + hex.EncodeToString(sum[:8]) + ".json"
 }
 
 func checkWritable(dir string) error {

@@ -22,7 +22,8 @@ type stream struct {
 	service   bundle.TokenService
 	client    *Client
 	set       *revocation.Set
-	file      string
+	dir       *stateDir
+	file      string        // in dir
 	changed   chan struct{} // of capacity 1: the set is newer than the file
 	connected atomic.Bool
 	log       *slog.Logger
