@@ -396,6 +396,53 @@ func TestWhatIsMissingOrWrongIsSaidWithItsPath(t *testing.T) {
 	}
 }
 
+func TestMoreFaultsThanAConditionCanHoldAreCounted(t *testing.T) {
+	const rules, paths = 64, 16
+	b := newBench(t)
+	many := spec("a", v1alpha1.KeySource{Inline: `{"keys":[{"kty":"RSA"},{"kty":"RSA"}]}`})
+	many.Rules = nil
+	for range rules {
+		rule := v1alpha1.PolicyRule{Access: v1alpha1.AccessDeny}
+		for range paths {
+			rule.Paths = append(rule.Paths, v1alpha1.PathMatch{Exact: "/%41"}) // the API server takes it, and no request can have it
+		}
+		many.Rules = append(many.Rules, rule)
+	}
+	b.applied("p", many)
+	b.reconcile("p")
+	if got, want := b.conditions("p"), "Invalid Invalid"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	message := b.message("p", "Accepted")
+	listed, left, found := strings.Cut(message, "; ... and ")
+	if !found || len(message) > 32<<10 {
+		t.Fatalf("got %d bytes that end in %q, want at most 32 KiB and the number of those left out", len(message), message[max(0, len(message)-100):])
+	}
+	shown := strings.Count(listed, "exact: ")
+	if got, want := listed[strings.LastIndex(listed, "rules["):], fmt.Sprintf("rules[%d].paths[%d].exact: ", (shown-1)/paths, (shown-1)%paths); !strings.HasPrefix(got, want) {
+		t.Errorf("the last that is shown: got %q, want %q", got, want)
+	}
+	if got, want := left, fmt.Sprintf("%d more", rules*paths+2-shown); got != want { // 2: the keys of the set
+		t.Errorf("got %q left out, want %q", got, want)
+	}
+	b.wire.Writes()
+	b.reconcile("p")
+	if diff := cmp.Diff(b.wire.Writes(), []string(nil)); diff != "" {
+		t.Errorf("writes with nothing new (-got +want):\n%s", diff)
+	}
+}
+
+func TestEachFaultOfAKeySetHasItsPath(t *testing.T) {
+	b := newBench(t)
+	b.applied("p", spec("a", v1alpha1.KeySource{Inline: `{"keys":[{"kty":"RSA"},{"kty":"RSA"}]}`}))
+	b.reconcile("p")
+	for i := range 2 {
+		if got, want := b.message("p", "Accepted"), fmt.Sprintf("issuers[0].keys.inline: keys[%d].", i); !strings.Contains(got, want) {
+			t.Errorf("got %q, want %q in it", got, want)
+		}
+	}
+}
+
 func TestABrokenPolicyKeepsItsLastGoodBundle(t *testing.T) {
 	b := newBench(t)
 	b.signingKey("key", keySet(t, "ES256"))

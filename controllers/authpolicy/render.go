@@ -3,6 +3,7 @@ package authpolicy
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -16,7 +17,7 @@ import (
 // accessTokenType is what our own token services put into typ (RFC 9068).
 const accessTokenType = "at+jwt"
 
-// problem is why a policy cannot be rendered: a condition reason, and a message that begins with the path of the field.
+// problem is why a policy cannot be rendered: a condition reason, and a message. Each line of that begins with the path of a field.
 type problem struct{ reason, message string }
 
 func (p *problem) Error() string { return p.message }
@@ -35,14 +36,19 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source) (*rendering, []probl
 		problems = append(problems, problem{v1alpha1.ReasonInvalid, err.Error()})
 	}
 	b := &bundle.Bundle{Policy: document(spec)}
-	if _, err := policy.Compile(b.Policy); err != nil {
+	var faults policy.Errors
+	if _, err := policy.Compile(b.Policy); errors.As(err, &faults) {
+		for _, fault := range faults {
+			invalid(fault)
+		}
+	} else if err != nil {
 		invalid(err)
 	}
 	urls := map[string]string{} // TokenIssuer name -> issuer url
 	var verified []verify.Issuer
 	for i, issuer := range spec.Issuers {
 		if missing := sources[i].missing; missing != nil {
-			problems = append(problems, problem{missing.reason, fmt.Sprintf("issuers[%d].%s", i, missing.message)})
+			problems = append(problems, problem{missing.reason, under(fmt.Sprintf("issuers[%d].", i), missing.message)})
 			continue
 		}
 		rendered, err := renderIssuer(issuer, sources[i])
@@ -77,6 +83,9 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source) (*rendering, []probl
 	}
 	return &rendering{document: encoded, secret: b.HasSecrets()}, nil
 }
+
+// under puts a path before each line of a message.
+func under(path, message string) string { return path + strings.ReplaceAll(message, "\n", "\n"+path) }
 
 func renderIssuer(spec v1alpha1.PolicyIssuer, from source) (bundle.Issuer, error) {
 	keys, err := from.keys.Marshal()

@@ -47,7 +47,7 @@ func (r *Reconciler) find(ctx context.Context, namespace string, keys v1alpha1.K
 	default:
 		set, err := keyset.Parse([]byte(keys.Inline))
 		if err != nil {
-			return source{}, &problem{v1alpha1.ReasonInvalid, fmt.Sprintf("keys.inline: %v", err)}
+			return source{}, &problem{v1alpha1.ReasonInvalid, under("keys.inline: ", err.Error())}
 		}
 		return source{keys: set}, nil
 	}

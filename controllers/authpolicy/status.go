@@ -73,21 +73,32 @@ func joined(problems []problem) problem {
 			all.reason = reason
 		}
 	}
-	messages := make([]string, len(problems))
-	for i, p := range problems {
-		messages[i] = p.message
+	var messages []string
+	for _, p := range problems {
+		messages = append(messages, strings.Split(p.message, "\n")...)
 	}
-	all.message = shortened(strings.Join(messages, "; "))
+	all.message = listed(messages)
 	return all
 }
 
-// shortened keeps a message within what a condition may hold.
-func shortened(message string) string {
+// listed puts messages into one that a condition can hold. Those that do not fit are counted.
+func listed(messages []string) string {
 	const most = 32 << 10
-	if len(message) <= most {
-		return message
+	if all := strings.Join(messages, "; "); len(all) <= most {
+		return all
 	}
-	return strings.ToValidUTF8(message[:most-4], "") + " ..."
+	const room = most - len(" ...; ... and 1000000 more")
+	all := messages[0]
+	if len(all) > room {
+		all = strings.ToValidUTF8(all[:room], "") + " ..."
+	}
+	for i, message := range messages[1:] {
+		if len(all)+len("; ")+len(message) > room {
+			return fmt.Sprintf("%s; ... and %d more", all, len(messages)-1-i)
+		}
+		all += "; " + message
+	}
+	return all
 }
 
 // revision names a bundle, in the way of sidecars but shorter; "" is that of no bundle.
@@ -104,7 +115,7 @@ func set(policy *v1alpha1.AuthPolicy, condition string, p problem, now time.Time
 		status = metav1.ConditionTrue
 	}
 	meta.SetStatusCondition(&policy.Status.Conditions, metav1.Condition{
-		Type: condition, Status: status, Reason: p.reason, Message: p.message,
+		Type: condition, Status: status, Reason: p.reason, Message: listed([]string{p.message}),
 		ObservedGeneration: policy.Generation, LastTransitionTime: metav1.NewTime(now),
 	})
 }
