@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -85,7 +86,8 @@ func (f *front) appFailed(w http.ResponseWriter, r *http.Request, path string, e
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		reason = reasonAppUnreachable
 	}
-	f.log.WarnContext(r.Context(), "the app does not answer", "port", f.port, "reason", reason, "error", err)
+	// Cut short, as net/http quotes what it could not read, however long that is and whoever's.
+	f.log.WarnContext(r.Context(), "the app does not answer", "port", f.port, "reason", reason, "error", fmt.Sprintf("%.200v", err))
 	f.refuse(w, r, refusal{Status: http.StatusBadGateway, Reason: reason, Path: path}, "")
 }
 

@@ -1,6 +1,7 @@
 package sidecar_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -166,6 +167,27 @@ func TestAppThatBreaksOffIsABadGateway(t *testing.T) {
 	got := w.do("POST", "/", w.token("alice", nil))
 	if got.Status != 502 || got.reason() != "app_failed" {
 		t.Errorf("got %d %q, want 502 app_failed", got.Status, got.reason())
+	}
+}
+
+func TestAppThatAnswersRubbishDoesNotFillTheLog(t *testing.T) {
+	w := newWorld(t)
+	w.serveApp(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		connection, _, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer connection.Close()
+		_, _ = io.WriteString(connection, "rubbish "+strings.Repeat("z", 100_000)+"\r\n")
+	}))
+	w.mount(w.bundle())
+	w.start()
+	if got := w.do("GET", "/public", ""); got.Status != 502 || got.reason() != "app_failed" {
+		t.Errorf("got %d %q, want 502 app_failed", got.Status, got.reason())
+	}
+	if strings.Contains(w.log.String(), strings.Repeat("z", 250)) {
+		t.Error("the log holds what the app sent, want the beginning of it at most")
 	}
 }
 

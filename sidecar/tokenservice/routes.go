@@ -3,6 +3,7 @@ package tokenservice
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -57,7 +58,8 @@ func NewRoutes(prefix string, client *Client, refuse Refuse, log *slog.Logger) *
 			if r.Context().Err() != nil {
 				panic(http.ErrAbortHandler) // the caller has gone; to return would be to answer 200
 			}
-			log.WarnContext(r.Context(), "token service does not answer", "address", client.host, "error", err)
+			// Cut short, as net/http quotes what it could not read.
+			log.WarnContext(r.Context(), "token service does not answer", "address", client.host, "error", fmt.Sprintf("%.200v", err))
 			// The answer sets no cookie: a session is as good as it was.
 			w.Header().Set("Retry-After", "2")
 			refuse(w, r, http.StatusServiceUnavailable, ReasonUnreachable)
