@@ -26,8 +26,10 @@ type streams struct {
 }
 
 func (s *streams) serve(w http.ResponseWriter, r *http.Request, m *material) error {
-	after, err := strconv.ParseInt(r.FormValue("after"), 10, 64)
-	if (err != nil || after < 0) && r.FormValue("after") != "" {
+	// From the URL alone: FormValue would read a multipart body as well, and put as much of it on disk as anybody sends.
+	query := r.URL.Query()
+	after, err := strconv.ParseInt(query.Get("after"), 10, 64)
+	if (err != nil || after < 0) && query.Get("after") != "" {
 		return malformed("after must be a number")
 	}
 	if s.open.Add(1) > maxStreams {
@@ -43,7 +45,7 @@ func (s *streams) serve(w http.ResponseWriter, r *http.Request, m *material) err
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no")
-	s.tell(w, r, m.config.Issuer, r.FormValue("stream"), after)
+	s.tell(w, r, m.config.Issuer, query.Get("stream"), after)
 	return nil // whatever ended it, the follower knows, and comes again
 }
 

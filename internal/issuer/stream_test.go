@@ -199,6 +199,25 @@ func TestRevocationsLastUntilTheLastAccessTokenHasExpired(t *testing.T) {
 	}
 }
 
+func TestTheStreamReadsNoBody(t *testing.T) {
+	w := start(t)
+	body, never := io.Pipe() // a form whose end never comes
+	defer never.Close()
+	r := w.get("/revocations?after=0")
+	r.Body = body
+	r.Header.Set("Content-Type", "multipart/form-data; boundary=x")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	response, err := w.client.Do(r.WithContext(ctx))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if event, err := revocation.NewReader(response.Body).Next(); err != nil || event.Kind != revocation.EventReset {
+		t.Errorf("first event: got %v, %v, want a reset", event.Kind, err)
+	}
+}
+
 func TestTheStreamShowsThatItLives(t *testing.T) {
 	t.Parallel()
 	w := start(t)
