@@ -68,7 +68,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 	h := &handler{
 		materials: materials,
 		sessions:  &sessions{store: database, journal: journal, gate: newGate(runtime.GOMAXPROCS(0)), metrics: metrics, now: o.Now},
-		streams:   &streams{journal: journal, metrics: metrics, stopping: ctx.Done()},
+		streams:   &streams{journal: journal, materials: materials, metrics: metrics, stopping: ctx.Done()},
 		metrics:   metrics,
 		log:       log,
 	}

@@ -19,10 +19,11 @@ const (
 // streams tells followers what has been revoked: GET /revocations?stream=<name>&after=<number>, both as the follower knows them from before.
 // The format is that of package revocation.
 type streams struct {
-	journal  *journal
-	metrics  *metrics
-	stopping <-chan struct{} // closed when the server shuts down, which waits for requests to end
-	open     atomic.Int64
+	journal   *journal
+	materials *materials
+	metrics   *metrics
+	stopping  <-chan struct{} // closed when the server shuts down, which waits for requests to end
+	open      atomic.Int64
 }
 
 func (s *streams) serve(w http.ResponseWriter, r *http.Request, m *material) error {
@@ -63,6 +64,9 @@ func (s *streams) tell(w http.ResponseWriter, r *http.Request, issuer, stream st
 	ready, beat := false, false
 	for {
 		entries, last, changed, _ := s.journal.since(after)
+		if s.materials.load().config.Issuer != issuer {
+			return // sessions have another hash from now on: the follower comes again and gets that
+		}
 		if err := control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 			return
 		}

@@ -230,6 +230,31 @@ func TestTheStreamShowsThatItLives(t *testing.T) {
 	}
 }
 
+func TestTheStreamEndsWhenTheIssuerGetsAnotherURL(t *testing.T) {
+	w := start(t)
+	f := w.follow("", 0)
+	f.ready()
+	renamed := defaults
+	renamed.Issuer = "https://login.example.com"
+	w.change("latchkey-config", func() { w.writeConfig(renamed) })
+	sid := w.revoke()
+	for {
+		event, err := f.events.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil || event.Kind == revocation.EventRevoke {
+			t.Fatalf("got %s, %v, want the end of the stream", event.Kind, err)
+		}
+	}
+	at := f.set.Position()
+	g := w.follow(at.Stream, at.Number)
+	g.ready()
+	if !g.set.Revoked(revocation.SessionHash(renamed.Issuer, sid), w.clock.Now()) {
+		t.Error("the session is not revoked under the new URL")
+	}
+}
+
 func TestTheStreamEndsWhenTheTokenServiceStops(t *testing.T) {
 	w := newWorld(t)
 	stop := w.run()
