@@ -4,44 +4,48 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 const (
+	// checkMemory is how much all password checks at once may take, in KiB: three at the default cost. The garbage of finished checks comes on
+	// top, and the container has 512 MiB for everything, however many processors the node has.
+	checkMemory = 64 << 10
 	// waitingPerSlot bounds the queue for password checks: with 20 ms each, who comes last waits a second.
 	waitingPerSlot = 50
 	// patience is how long one waits all the same, where the processor is slow; the sidecar gives up after 15 s.
 	patience = 5 * time.Second
 )
 
-// gate bounds how many passwords are checked at once, for each check takes 19 MiB or more and a processor. The others wait, up to a number;
-// beyond that they are sent away at once, so that refreshes keep their share.
+// gate bounds how many passwords are checked at once, by the memory that each takes and by the processors. The others wait, up to a
+// number; beyond that they are sent away at once, so that refreshes keep their share.
 type gate struct {
-	slots   chan struct{}
+	room    *semaphore.Weighted // in KiB
+	share   int64               // of one processor
 	waiting atomic.Int64
 }
 
-func newGate(slots int) *gate { return &gate{slots: make(chan struct{}, slots)} }
-
-// enter waits for a slot and returns how to leave it, or errBusy.
-func (g *gate) enter(ctx context.Context) (leave func(), err error) {
-	select {
-	case g.slots <- struct{}{}:
-		return g.leave, nil
-	default:
-	}
-	if g.waiting.Add(1) > int64(waitingPerSlot*cap(g.slots)) {
-		g.waiting.Add(-1)
-		return nil, errBusy
-	}
-	defer g.waiting.Add(-1)
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	select {
-	case g.slots <- struct{}{}:
-		return g.leave, nil
-	case <-ctx.Done():
-		return nil, errBusy
-	}
+func newGate(processors int) *gate {
+	return &gate{room: semaphore.NewWeighted(checkMemory), share: checkMemory / int64(processors)}
 }
 
-func (g *gate) leave() { <-g.slots }
+// enter waits for room for a check that takes so many KiB, and returns how to leave it, or errBusy. A check that takes more than there is runs
+// alone.
+func (g *gate) enter(ctx context.Context, memory uint32) (leave func(), err error) {
+	need := min(max(int64(memory), g.share), checkMemory)
+	leave = func() { g.room.Release(need) }
+	if g.room.TryAcquire(need) {
+		return leave, nil
+	}
+	defer g.waiting.Add(-1)
+	if g.waiting.Add(1) > waitingPerSlot*(checkMemory/need) {
+		return nil, errBusy
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if g.room.Acquire(ctx, need) != nil {
+		return nil, errBusy
+	}
+	return leave, nil
+}

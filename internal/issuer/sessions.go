@@ -10,6 +10,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/issuer/refreshtoken"
 	"github.com/latchkey-dev/latchkey/internal/issuer/session"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
+	"github.com/latchkey-dev/latchkey/internal/issuer/users"
 )
 
 // sessions does what clients ask for. Its methods return a grant, a refusal that is meant for the client, or an error that is not.
@@ -44,12 +45,10 @@ const (
 
 // login checks a password and starts a session.
 func (s *sessions) login(ctx context.Context, m *material, name string, password []byte, log *slog.Logger) (grant, error) {
-	leave, err := s.gate.enter(ctx)
+	user, ok, err := s.authenticate(ctx, m, name, password)
 	if err != nil {
 		return grant{}, err
 	}
-	user, ok := m.users.Authenticate(name, password)
-	leave()
 	if !ok {
 		if _, known := m.users.Find(name); !known {
 			name = "(unknown)" // people type their password into the wrong field
@@ -80,6 +79,17 @@ func (s *sessions) login(ctx context.Context, m *material, name string, password
 	}
 	return grant{accessToken: token, refreshToken: refreshtoken.Make(n.ID, n.Secret, n.Counter),
 		expiresIn: n.AccessUntil.Sub(now), endsIn: end.Sub(now)}, nil
+}
+
+// authenticate checks a password when there is room for it.
+func (s *sessions) authenticate(ctx context.Context, m *material, name string, password []byte) (*users.User, bool, error) {
+	leave, err := s.gate.enter(ctx, m.users.CheckMemory())
+	if err != nil {
+		return nil, false, err
+	}
+	defer leave()
+	user, ok := m.users.Authenticate(name, password)
+	return user, ok, nil
 }
 
 // attempts bounds how often a refresh looks again after it lost a race. Each loss is another client's progress, and a second look nearly

@@ -1,7 +1,9 @@
 package issuer_test
 
 import (
+	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -107,6 +109,15 @@ func TestWithoutAPrefixTheCookieIsForEverything(t *testing.T) {
 }
 
 func TestTooManySignInsAtOnceAreSentAway(t *testing.T) {
+	for _, processors := range []int{2, 64} { // the memory is the same, so many processors do not mean many checks
+		t.Run(fmt.Sprintf("with %d processors", processors), func(t *testing.T) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
+			tooManySignIns(t)
+		})
+	}
+}
+
+func tooManySignIns(t *testing.T) {
 	w := start(t)
 	const total = 600
 	answers := make([]answer, total)

@@ -53,6 +53,7 @@ type User struct {
 type Users struct {
 	byName map[string]*User
 	decoys []password.Hash // one a user, with the same cost
+	memory uint32          // KiB, of the costliest
 	seed   maphash.Seed
 }
 
@@ -108,6 +109,9 @@ func Parse(data []byte) (*Users, error) {
 	if len(u.decoys) == 0 {
 		u.decoys = append(u.decoys, password.Decoy(password.Default))
 	}
+	for _, decoy := range u.decoys {
+		u.memory = max(u.memory, decoy.Parameters().Memory)
+	}
 	return u, nil
 }
 
@@ -119,6 +123,9 @@ func (u *Users) Find(name string) (*User, bool) {
 	user, ok := u.byName[name]
 	return user, ok
 }
+
+// CheckMemory is how many KiB Authenticate takes at most. It is one number for all names, so that waiting for room tells nothing about them.
+func (u *Users) CheckMemory() uint32 { return u.memory }
 
 // Authenticate returns the user of this name if the password is theirs. It costs one argon2id hash in any case: for a name that does not
 // exist, a hash with the parameters of some user, always the same one for the same name, so that the time tells nothing.

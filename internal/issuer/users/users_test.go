@@ -89,6 +89,28 @@ func TestNobodyMaySignInWhereNobodyIsListed(t *testing.T) {
 	}
 }
 
+func TestCheckMemoryIsThatOfTheCostliestHash(t *testing.T) {
+	const costly = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+	for _, tc := range []struct {
+		name, in string
+		want     uint32
+	}{
+		{"of one", "users: [{name: a, passwordHash: '" + costly + "'}]", 65536},
+		{"of two", "users: [{name: a, passwordHash: '" + costly + "'}, {name: b, passwordHash: '" + hashOf(t, "b") + "'}]", 65536},
+		{"of none, where names cost the default", "users: []", password.Default.Memory},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			u, err := users.Parse([]byte(tc.in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := u.CheckMemory(); got != tc.want {
+				t.Errorf("got %d KiB, want %d", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	hash := hashOf(t, "secret")
 	entry := func(name, rest string) string {
