@@ -71,7 +71,9 @@ func tokenOfOldKey(t *trial) {
 		t.fails(errors.New("no key has rotated out: see the check of the rotation"))
 	}
 	t.want("the key of $ACCESS_2", keyOf(t.findings.oldToken), t.findings.oldKey)
-	t.want("whom the app greets", t.seen(t.show(as("$ACCESS_2"))).Hello, "alice")
+	t.say("What only an admin's token opens:")
+	admin := request{Path: "$APP/admin", Headers: []string{"Authorization: Bearer $ACCESS_2"}}
+	t.want("whom the app greets", t.seen(t.show(admin)).Hello, "alice")
 	t.passes("%s verifies until its last token has expired", shortKey(t.findings.oldKey))
 }
 
