@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // keep leaves everything up, and says what can be done with it.
@@ -27,8 +29,11 @@ func (d *demo) keep(ctx context.Context) {
 	}
 	s.note("\n" + indent("Be alice; or sign in as bob, whose password is: can we fix it"))
 	s.command(as("$ACCESS").curl())
-	s.command(refreshWith("$REFRESH").curl())
 	s.command(bob.curl())
+	s.note("\n" + indent("An access token is good for five minutes: sign in for another. A refresh token is good once: used again after two seconds it\n"+
+		"counts as stolen, and ends the session"))
+	s.command(`ACCESS=$(` + strings.Replace(alice.curl(), "curl -i", "curl -s", 1) + ` | sed 's/.*"access_token":"\([^"]*\).*/\1/')`)
+	s.command(refreshWith("$REFRESH").curl())
 	s.note("\n" + indent("Look around, and change something: it is in force within a second"))
 	for _, command := range []string{
 		"kubectl get latchkey -A",
@@ -36,6 +41,7 @@ func (d *demo) keep(ctx context.Context) {
 		"kubectl -n quickstart edit tokenissuer quickstart",
 		"kubectl -n quickstart get signingkey quickstart -o yaml",
 		"kubectl -n quickstart get pods -o wide",
+		"kubectl apply -f examples/quickstart   # back to what the files say",
 		"kubectl -n quickstart rollout restart deployment quickstart",
 		"kubectl -n quickstart logs deployment/quickstart -c latchkey -f",
 	} {
@@ -47,12 +53,19 @@ func (d *demo) keep(ctx context.Context) {
 	s.command("curl -s http://$POD:15020/metrics")
 	s.command("curl -s http://127.78.${POD#127.77.}:15020/decisions")
 	s.note("\n" + indent("Kill any process: the local node starts it again after a second, as a kubelet would"))
-	s.command("pkill -9 latchkey-issuer")
-	s.command("pkill -9 latchkey-sidecar")
+	for _, program := range []string{"latchkey-sidecar", "quickstart-app", "latchkey-issuer", "latchkey-manager"} {
+		s.command(killing(os.Getpid(), program))
+	}
 	s.note("\n" + indent("What they print is in "+d.relative(filepath.Join(d.dir, "logs"))+"/<namespace>/<pod>/<container>.log"))
 	s.title("\n" + margin + "Ctrl-C ends it all.")
 	<-ctx.Done()
 	s.blank()
+}
+
+// killing is the command that kills what runs of a program among the children of a process, and nothing of another demo's. It goes by the
+// command line, since the kernel cuts the names of processes to 15 characters, and pkill finds none by a longer one.
+func killing(parent int, program string) string {
+	return fmt.Sprintf("pkill -9 -P %d -f /bin/%s", parent, program)
 }
 
 // relative is a file's name as seen from the repository's directory.

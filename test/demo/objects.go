@@ -87,7 +87,7 @@ spec:
 
 // tryToApply creates an object before the reader's eyes, and returns what the API server has to say against it.
 func (t *trial) tryToApply(text string, object kubeclient.Object) (refusal string) {
-	t.screen.command("kubectl -n quickstart apply -f - <<'EOF'\n" + text + "\nEOF")
+	t.screen.command(applying(text))
 	object.SetNamespace(quickstart)
 	err := t.kube.Create(t.ctx, object)
 	if err == nil {
@@ -95,6 +95,12 @@ func (t *trial) tryToApply(text string, object kubeclient.Object) (refusal strin
 	}
 	t.screen.line(yellow, indent(wrap("Error from server: "+err.Error(), lineWidth))+"\n")
 	return err.Error()
+}
+
+// applying is the command that applies an object. It can be copied with the margin before it, which would hide the end of a here-document
+// from the shell.
+func applying(text string) string {
+	return "echo '\n" + text + "\n' | kubectl -n quickstart apply -f -"
 }
 
 // wrap breaks a long message between words.

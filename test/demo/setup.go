@@ -293,6 +293,9 @@ func (d *demo) apply(ctx context.Context, dir string) ([]*unstructured.Unstructu
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		for _, object := range objects {
+			if err := rememberApplied(object); err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
+			}
 			if err := d.kube.Apply(ctx, kubeclient.ApplyConfigurationFromUnstructured(object), kubeclient.FieldOwner("demo"), kubeclient.ForceOwnership); err != nil {
 				return nil, interrupted(ctx, fmt.Errorf("%s: %w", file, err))
 			}
@@ -300,6 +303,21 @@ func (d *demo) apply(ctx context.Context, dir string) ([]*unstructured.Unstructu
 		all = append(all, objects...)
 	}
 	return all, nil
+}
+
+// rememberApplied notes in an object what is applied, as kubectl does: without that, kubectl warns whoever applies the same file again.
+func rememberApplied(object *unstructured.Unstructured) error {
+	text, err := object.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	annotations := object.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[corev1.LastAppliedConfigAnnotation] = string(text)
+	object.SetAnnotations(annotations)
+	return nil
 }
 
 func readObjects(file string) ([]*unstructured.Unstructured, error) {
