@@ -290,6 +290,12 @@ func TestWrongObjectsAreRefusedWithPathAndReason(t *testing.T) {
 			reason: "should match",
 		},
 		{
+			name:   "AuthPolicy: a method that opens a tunnel",
+			object: authPolicy + `spec: {selector: {}, ports: [8080], rules: [{access: Deny, methods: [GET, CONNECT]}]}}`,
+			path:   "spec.rules[0].methods[1]",
+			reason: "no rule can allow CONNECT",
+		},
+		{
 			name:   "AuthPolicy: an unknown access",
 			object: authPolicy + `spec: {selector: {}, ports: [8080], rules: [{access: Allow}]}}`,
 			path:   "spec.rules[0].access",

@@ -161,11 +161,12 @@ type PolicyRule struct {
 	// +optional
 	Paths []PathMatch `json:"paths,omitempty"`
 
-	// methods that the rule matches, in capital letters. Unset: every method. GET does not include HEAD.
+	// methods that the rule matches, in capital letters. Unset: every method. GET does not include HEAD. CONNECT is refused everywhere.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=32
 	// +kubebuilder:validation:items:Pattern=`^[A-Z][A-Z-]*$`
+	// +kubebuilder:validation:items:XValidation:rule="self != 'CONNECT'",message="no rule can allow CONNECT: it asks for a tunnel, in which nothing would be judged"
 	// +listType=set
 	// +optional
 	Methods []string `json:"methods,omitempty"`
