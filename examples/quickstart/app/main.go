@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -18,9 +19,20 @@ func main() {
 	// 127.0.0.1, so that nobody reaches the app but the sidecar beside it.
 	listen := flag.String("listen", "127.0.0.1:8080", "`address` to serve on")
 	flag.Parse()
-	server := &http.Server{Addr: *listen, Handler: handler(), ReadHeaderTimeout: 10 * time.Second}
-
 	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt) // until the process ends
+	if err := serve(ctx, *listen, log.Default()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// serve answers requests until ctx ends, and finishes those that it has begun.
+func serve(ctx context.Context, address string, messages *log.Logger) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	messages.Printf("serving on %s", listener.Addr())
+	server := &http.Server{Handler: handler(), ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
@@ -28,13 +40,10 @@ func main() {
 		defer cancel()
 		ended <- server.Shutdown(finish)
 	}()
-	log.Printf("serving on %s", *listen)
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		log.Fatal(err)
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
 	}
-	if err := <-ended; err != nil {
-		log.Fatal(err)
-	}
+	return <-ended
 }
 
 // echo is a request as the app sees it.

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -43,5 +48,30 @@ func TestTheAppSaysThatItIsUp(t *testing.T) {
 	handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/healthz", nil))
 	if got, want := answer.Code, http.StatusNoContent; got != want {
 		t.Errorf("status is %d, want %d", got, want)
+	}
+}
+
+func TestTheAppSaysThatItServesOnlyWhenItDoes(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, test := range []struct{ name, address, says string }{
+		{"where it can listen", "127.0.0.1:0", "serving on 127.0.0.1:"},
+		{"where another does already, as the sidecar on the pod's addresses", taken.Addr().String(), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var messages bytes.Buffer
+			err := serve(over, test.address, log.New(&messages, "", 0))
+			if got, want := err == nil, test.says != ""; got != want {
+				t.Errorf("it served: %v, want %v (%v)", got, want, err)
+			}
+			if got := messages.String(); !strings.HasPrefix(got, test.says) || test.says == "" && got != "" {
+				t.Errorf("it says %q, want %q", got, test.says)
+			}
+		})
 	}
 }
