@@ -16,11 +16,13 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 
 	"sigs.k8s.io/yaml"
+	goyaml "sigs.k8s.io/yaml/goyaml.v2"
 
 	"github.com/latchkey-dev/latchkey/internal/password"
 	"github.com/latchkey-dev/latchkey/internal/strictjson"
@@ -33,6 +35,7 @@ const (
 	maxFile   = 1 << 20 // what a Secret holds
 	maxName   = 256
 	maxClaims = 4 << 10 // bytes of JSON: tokens travel in headers, whose size servers limit to 8 KiB or so
+	maxFaults = 20      // told at once
 )
 
 // reserved claims are the token service's own, or would change what a token means: RFC 7519, RFC 9068, RFC 7800, RFC 8693, OpenID Connect.
@@ -65,7 +68,7 @@ type document struct {
 	} `json:"users"`
 }
 
-// Parse reads the file. The error lists every fault with its path, and repeats no hash.
+// Parse reads the file. The error lists its faults with their paths, the first 20, and repeats neither hashes nor names.
 func Parse(data []byte) (*Users, error) {
 	if len(data) > maxFile {
 		return nil, fmt.Errorf("larger than %d bytes", maxFile)
@@ -73,13 +76,13 @@ func Parse(data []byte) (*Users, error) {
 	if secondDocument(data) {
 		return nil, errors.New("holds more than one YAML document; there must be one")
 	}
-	asJSON, err := yaml.YAMLToJSONStrict(data)
+	asJSON, err := toJSON(data)
 	if err != nil {
-		return nil, yamlFault(err)
+		return nil, err
 	}
 	var d document
 	if err := strictjson.Unmarshal(asJSON, &d); err != nil {
-		return nil, err
+		return nil, errors.New(withoutQuotes(err.Error()))
 	}
 	if d.Users == nil {
 		return nil, errors.New("users: missing; a list with nobody in it is written []")
@@ -87,12 +90,15 @@ func Parse(data []byte) (*Users, error) {
 
 	u := &Users{byName: make(map[string]*User, len(d.Users)), seed: maphash.MakeSeed()}
 	var faults []error
+	first := make(map[string]int, len(d.Users))
 	for i, entry := range d.Users {
 		at := fmt.Sprintf("users[%d]", i)
 		if err := checkName(entry.Name); err != nil {
 			faults = append(faults, fmt.Errorf("%s.name: %w", at, err))
-		} else if _, twice := u.byName[entry.Name]; twice {
-			faults = append(faults, fmt.Errorf("%s.name: %q is there already", at, entry.Name))
+		} else if before, twice := first[entry.Name]; twice {
+			faults = append(faults, fmt.Errorf("%s.name: the same as users[%d].name", at, before))
+		} else {
+			first[entry.Name] = i
 		}
 		hash, err := password.Parse(entry.PasswordHash)
 		if err != nil {
@@ -102,6 +108,10 @@ func Parse(data []byte) (*Users, error) {
 		faults = append(faults, errs...)
 		u.byName[entry.Name] = &User{Name: entry.Name, Claims: claims, hash: hash}
 		u.decoys = append(u.decoys, password.Decoy(hash.Parameters()))
+		if len(faults) > maxFaults {
+			faults = append(faults[:maxFaults], errors.New("and more"))
+			break
+		}
 	}
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
@@ -158,7 +168,7 @@ func parseClaims(at string, in map[string]json.RawMessage) (map[string]json.RawM
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		var compact bytes.Buffer
 		if err := json.Compact(&compact, in[name]); err != nil {
-			faults = append(faults, fmt.Errorf("%s.%s: %w", at, name, err))
+			faults = append(faults, fmt.Errorf("%s: %w", at, err))
 			continue
 		}
 		size += len(name) + compact.Len()
@@ -166,7 +176,8 @@ func parseClaims(at string, in map[string]json.RawMessage) (map[string]json.RawM
 		switch {
 		case name == "" || len(name) > 128:
 			faults = append(faults, fmt.Errorf("%s: the name of a claim must have 1 to 128 bytes", at))
-		case slices.Contains(reserved, strings.ToLower(name)):
+		// As those who read tokens fold names: not only SUB, also ſub, with a long s.
+		case slices.ContainsFunc(reserved, func(own string) bool { return strings.EqualFold(own, name) }):
 			faults = append(faults, fmt.Errorf("%s.%s: is the token service's own to say", at, name))
 		}
 	}
@@ -204,13 +215,67 @@ func isMarker(line []byte, marker string) bool {
 	return ok && (len(rest) == 0 || rest[0] == ' ' || rest[0] == '\t')
 }
 
+// toJSON turns YAML into JSON, unless that would be a multiple of it: an alias takes two bytes, and stands for as much as was given a name.
+func toJSON(data []byte) ([]byte, error) {
+	var value any
+	if err := goyaml.UnmarshalStrict(data, &value); err != nil { // the very reader that YAMLToJSONStrict uses
+		return nil, yamlFault(err)
+	}
+	if room := maxFile; !fits(value, &room) {
+		return nil, fmt.Errorf("larger than %d bytes with its aliases filled in", maxFile)
+	}
+	converted, err := yaml.YAMLToJSONStrict(data)
+	if err != nil {
+		return nil, yamlFault(err)
+	}
+	return converted, nil
+}
+
+// fits reports whether there is room for a value as YAML was read into it, a byte at least for everything in it, and takes that room.
+func fits(value any, room *int) bool {
+	*room--
+	switch value := value.(type) {
+	case string:
+		*room -= len(value)
+	case []any:
+		for _, item := range value {
+			if !fits(item, room) {
+				return false
+			}
+		}
+	case map[any]any:
+		for name, member := range value {
+			if !fits(name, room) || !fits(member, room) {
+				return false
+			}
+		}
+	}
+	return *room >= 0
+}
+
 // yamlFault keeps what the YAML reader says of lines and keys, and not what it quotes of values: they may be hashes.
 func yamlFault(err error) error {
 	message := err.Error()
-	if quoted := strings.IndexAny(message, "`'"); quoted >= 0 {
-		message = message[:quoted] + "…"
+	if at := strings.IndexAny(message, "`'"); at >= 0 {
+		message = message[:at] + "…"
 	}
 	message = strings.Join(strings.Fields(message), " ")
 	message = strings.TrimPrefix(strings.TrimPrefix(message, "yaml: "), "unmarshal errors: ")
-	return errors.New("not valid YAML: " + message)
+	return errors.New("not valid YAML: " + withoutQuotes(message))
+}
+
+var (
+	quoted    = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+	fieldName = regexp.MustCompile(`^"[A-Za-z_]{1,32}"$`)
+)
+
+// withoutQuotes leaves out what an error quotes, unless it can only be the name of a field. A space or a quote that is missing makes a name of
+// what should have been a value, so these may be hashes as well.
+func withoutQuotes(message string) string {
+	return quoted.ReplaceAllStringFunc(message, func(text string) string {
+		if fieldName.MatchString(text) {
+			return text
+		}
+		return `"…"`
+	})
 }

@@ -125,13 +125,24 @@ func TestParseRefuses(t *testing.T) {
 		{"a field given twice", entry("alice", "  name: bob\n"), `not valid YAML: line 4: key "name" already set in map`},
 		{"a value that YAML stumbles over", "users: [{name: alice, passwordHash: *hunter2}]", "not valid YAML: unknown anchor …"},
 		{"a value of a kind that does not fit", "users: [{name: alice, passwordHash: !!int hunter2}]", "not valid YAML: cannot decode !!str …"},
-		{"a user listed twice", entry("alice", "- name: alice\n  passwordHash: "+hash+"\n"), `users[1].name: "alice" is there already`},
+		{"a user listed twice", entry("alice", "- name: alice\n  passwordHash: "+hash+"\n"), "users[1].name: the same as users[0].name"},
 		{"a nameless user", entry(`""`, ""), "users[0].name: must have 1 to 256 bytes"},
 		{"a name with a line end", entry(`"a\nb"`, ""), "users[0].name: must be printable, without white space around it"},
 		{"a name that is a number", entry("123", ""), "users[0].name: must be a string, not a number"},
-		{"a password in clear", "users: [{name: alice, passwordHash: hunter2}]", "users[0].passwordHash: must look like $argon2id$v=19$m=19456,t=2,p=1$<salt>$<hash>; make one with `latchkey hash-password`"},
+		{"a password in clear", "users: [{name: alice, passwordHash: hunter2}]", "users[0].passwordHash: " + noHash},
 		{"a claim that is the token service's", entry("alice", "  claims: {sub: root}\n"), "users[0].claims.sub: is the token service's own to say"},
 		{"such a claim in another case", entry("alice", "  claims: {SUB: root}\n"), "users[0].claims.SUB: is the token service's own to say"},
+		{"such a claim in letters that fold to it", entry("alice", "  claims: {\u017fub: root}\n"), "users[0].claims.\u017fub: is the token service's own to say"},
+		{"a hash that became names for want of a space", "users: [{name: alice, passwordHash:" + hash + "}]",
+			"users[0][\"…\"…]: unknown field\nusers[0][\"…\"]: unknown field\nusers[0][\"…\"]: unknown field"},
+		{"a hash for a name", "users:\n- " + hash + ": alice\n", "users[0][\"…\"…]: unknown field"},
+		{"a hash for a name, twice", "users:\n- " + hash + ": alice\n  " + hash + ": bob\n", "not valid YAML: line 3: key \"…\" already set in map"},
+		{"a hash that belongs to nothing", "users:\n- ~: " + hash + "\n",
+			"not valid YAML: unsupported map key of type: %!s(<nil>), key: <nil>, value: \"…\""},
+		{"aliases that make a mountain of it", entry("alice", "  claims: {a: &a "+strings.Repeat("a", 100<<10)+", b: ["+strings.Repeat("*a,", 3000)+"]}\n"),
+			"larger than 1048576 bytes with its aliases filled in"},
+		{"more faults than anybody reads", "users: [" + strings.Repeat("{name: '', passwordHash: ''},", 1000) + "]",
+			strings.Join(tenTimes("users[%[1]d].name: must have 1 to 256 bytes\nusers[%[1]d].passwordHash: "+noHash), "\n") + "\nand more"},
 		{"claims that make a token too large", entry("alice", "  claims: {a: "+strings.Repeat("a", 5000)+"}\n"), "users[0].claims: 5003 bytes of JSON; must be at most 4096, for tokens travel in headers"},
 		{"a second document", entry("alice", "---\nusers: []\n"), "holds more than one YAML document; there must be one"},
 		{"a document after the end", entry("alice", "...\nusers: []\n"), "holds more than one YAML document; there must be one"},
@@ -149,10 +160,34 @@ func TestParseRefuses(t *testing.T) {
 			if got != tc.want {
 				t.Errorf("error:\n got %s\nwant %s", got, tc.want)
 			}
-			if strings.Contains(got, "hunter2") || strings.Contains(got, hash) {
+			if strings.Contains(got, "hunter2") || strings.Contains(got, hash[len(hash)-43:][:20]) {
 				t.Errorf("the error repeats a secret: %s", got)
 			}
 		})
+	}
+}
+
+const noHash = "must look like $argon2id$v=19$m=19456,t=2,p=1$<salt>$<hash>; make one with `latchkey hash-password`"
+
+// tenTimes fills the numbers 0 to 9 in.
+func tenTimes(format string) (all []string) {
+	for i := range 10 {
+		all = append(all, fmt.Sprintf(format, i))
+	}
+	return all
+}
+
+func TestAliasesThatSaveWritingAreTaken(t *testing.T) {
+	u, err := users.Parse(fmt.Appendf(nil, `users:
+- {name: alice, passwordHash: '%[1]s', claims: &staff {roles: [staff]}}
+- {name: bob, passwordHash: '%[1]s', claims: *staff}
+`, hashOf(t, "x")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob, _ := u.Find("bob")
+	if got, want := string(bob.Claims["roles"]), `["staff"]`; got != want {
+		t.Errorf("bob's roles: got %s, want %s", got, want)
 	}
 }
 
