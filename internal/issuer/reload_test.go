@@ -164,6 +164,25 @@ func TestWhatIsBrokenLeavesTheLastGoodInForce(t *testing.T) {
 	}
 }
 
+func TestWhatIsToldOfABrokenVolumeIsShort(t *testing.T) {
+	w := start(t)
+	w.write("ring", "ring.json", []byte(`{"version":1,"keys":[{}`+strings.Repeat(",{}", 5000)+`]}`))
+	w.eventually("rejected", func() bool {
+		volumes, _ := w.applied()
+		return volumes["latchkey-ring"].Error != ""
+	})
+	_, body, err := w.tryAdmin("/applied")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, most := len(body), 16<<10; got > most {
+		t.Errorf("/applied: got %d bytes, want at most %d for one fault: the manager reads 64 KiB", got, most)
+	}
+	if got, most := len(w.log.String()), 32<<10; got > most {
+		t.Errorf("log: got %d bytes, want at most %d", got, most)
+	}
+}
+
 func TestNothingIsServedBeforeEverythingIsThere(t *testing.T) {
 	w := newWorld(t)
 	w.write("users", "users.yaml", []byte("users: [oops]"))

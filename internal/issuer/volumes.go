@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 
 	"github.com/latchkey-dev/latchkey/internal/filetree"
@@ -48,9 +49,10 @@ func (v *volume) changed(tree filetree.Tree, err error) {
 		}
 	}
 	if err != nil {
-		v.set(volumeState{Applied: before.Applied, Rejected: hash, Error: err.Error()})
+		fault := brief(err.Error())
+		v.set(volumeState{Applied: before.Applied, Rejected: hash, Error: fault})
 		v.metrics.volumeRejected(v.name)
-		v.log.Error("volume not applied", "volume", v.name, "inForce", before.Applied, "rejected", hash, "error", err)
+		v.log.Error("volume not applied", "volume", v.name, "inForce", before.Applied, "rejected", hash, "error", fault)
 		return
 	}
 	v.set(volumeState{Applied: hash})
@@ -58,6 +60,16 @@ func (v *volume) changed(tree filetree.Tree, err error) {
 	if hash != before.Applied {
 		v.log.Info("volume applied", "volume", v.name, "hash", hash)
 	}
+}
+
+// maxFault is how much is told of why a volume is not in force. The manager reads 64 KiB of /applied, and JSON may write a byte as six.
+const maxFault = 2 << 10
+
+func brief(text string) string {
+	if len(text) <= maxFault {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxFault], "") + "…"
 }
 
 func (v *volume) current() volumeState {
