@@ -227,3 +227,34 @@ func TestPolicyWithoutIssuersTakesNoToken(t *testing.T) {
 		t.Errorf("got %d %q, want 401 unknown_issuer", got.Status, got.reason())
 	}
 }
+
+func TestOtherSpellingsOfAGuardedPathAreRefused(t *testing.T) {
+	w := newProtectedApp(t)
+	bob := w.token("bob", nil)
+	for path, want := range map[string]string{
+		"/Admin": "claims_not_met", "/ADMIN/users/": "claims_not_met", "/%41dmin": "claims_not_met", "/Closed": "denied", "/closed/": "denied",
+	} {
+		if got := w.do("GET", path, bob); got.Status != 403 || got.reason() != want {
+			t.Errorf("%s: got %d %q, want 403 %s", path, got.Status, got.reason(), want)
+		}
+	}
+	if got := w.do("GET", "/Public", ""); got.Status != 401 {
+		t.Errorf("got %d, want 401: only /public is open to all", got.Status)
+	}
+}
+
+func TestPercentEncodingIsAllThatMayChangeOfAPath(t *testing.T) {
+	w := newProtectedApp(t)
+	for sent, want := range map[string]string{
+		"/public/{a}?b={c}": "/public/%7Ba%7D?b={c}",
+		"/public/A%7b%61/":  "/public/A%7b%61/",
+	} {
+		answers := w.raw("GET "+sent+" HTTP/1.1", "Host: app", "", "")
+		if len(answers) != 1 {
+			t.Fatalf("got %d answers, want 1", len(answers))
+		}
+		if got := answers[0].seen(t).URI; got != want {
+			t.Errorf("got %s at the app for %s, want %s", got, sent, want)
+		}
+	}
+}

@@ -186,6 +186,11 @@ type PolicyRule struct {
 
 // PathMatch matches the path of a request, after it was normalised. Exactly one of its fields is set.
 //
+// Case and a slash at the end count. But many apps serve /Admin and /admin/ as /admin, so a request passes only if the rules also let
+// it pass with ASCII letters in lower case, without the slash at its end, and with both, the paths of rules written alike. This makes
+// decisions stricter, never laxer. Other spellings that an app takes for the same are not covered, such as /admin.json (Rails) or
+// letters beyond ASCII in another case: name them in rules, or keep default: Deny.
+//
 // +kubebuilder:validation:XValidation:rule="[has(self.exact), has(self.prefix)].filter(x, x).size() == 1",message="set exactly one of exact and prefix"
 type PathMatch struct {
 	// exact matches this path only. It must start with "/" and be written as it is after normalisation: no "//", "." or "..".

@@ -33,8 +33,8 @@ func Compile(d Document) (*Program, error) {
 
 	for i, r := range d.Rules {
 		p.rules[i] = compileRule(r)
-		p.paths.add(r, i)
 	}
+	p.compilePaths(d.Rules)
 	if len(p.headers) == 0 {
 		p.headers = DefaultHeaders()
 	}
@@ -85,6 +85,10 @@ func checkPath(c check, p Path) {
 
 // checkPattern refuses what no normalised path can ever be: the rule would never match, and its author believes it does.
 func checkPattern(c check, pattern string) {
+	if len(pattern) > maxPattern {
+		c.fail("must be 512 characters long at most")
+		return
+	}
 	switch fault := faultOf(pattern); fault {
 	case "":
 	case PathNotAbsolute:

@@ -46,6 +46,9 @@ func TestCompileRefuses(t *testing.T) {
 				"rules[0].paths[5].exact: can never match, because requests with such a path are refused: control_character",
 				"rules[0].paths[6].exact: can never match, because requests with such a path are refused: not_utf8",
 			}},
+		{"a path that is longer than the API admits", paths(policy.Path{Exact: "/" + strings.Repeat("a", 4*512)}), []string{
+			"rules[0].paths[0].exact: must be 512 characters long at most",
+		}},
 		{"methods that are not in capital letters", policy.Document{Rules: []policy.Rule{{Methods: []string{"GET", "post", "", "-X", "G T", "CONNECT"}}}}, []string{
 			"rules[0].methods[1]: must be an HTTP method in capital letters, such as GET, and not CONNECT",
 			"rules[0].methods[2]: must be an HTTP method in capital letters, such as GET, and not CONNECT",

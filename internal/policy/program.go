@@ -5,7 +5,8 @@ import "slices"
 // Program is a compiled document. It never changes, and may be used by any number of goroutines.
 type Program struct {
 	rules     []rule
-	paths     node // every rule, by the paths that it matches
+	paths     *node // every rule, by the paths that it matches
+	folded    *node // the same in small letters; paths itself when no rule has a capital letter
 	fallback  rule
 	headers   []Header
 	stripped  map[string]struct{} // folded names
@@ -58,18 +59,56 @@ const (
 
 // Decide judges a request by its method, by its path as Normalize returns it, and by the claims of its valid token, nil when it has none.
 // It allocates nothing, and its cost depends on the segments of the path, not on the number of rules.
+//
+// Many apps serve /Admin and /admin/ as /admin. So the path is judged as it is, and again folded, against rules that are folded alike: with
+// ASCII letters in lower case, without a slash at the end, and with both, since an app may do one and not the other. Only what all
+// judgements allow is allowed. The strictest speaks: the first of them where several are equally strict.
 func (p *Program) Decide(method, path string, claims map[string]any) Decision {
 	if !isMethod(method) {
 		return Decision{Reason: ReasonMethodRefused, Rule: NoRule}
 	}
-	index := p.paths.first(method, path)
-	if index == none {
-		if p.fallback.access == AccessDeny {
-			return Decision{Reason: ReasonNoRule, Rule: NoRule}
-		}
-		return p.fallback.decide(NoRule, claims)
+	found := p.paths.find(method, path, nil)
+	lettersMatter := found.capital || p.folded != p.paths
+	if found.alike == found.first && !lettersMatter {
+		return p.judge(found.first, claims)
 	}
-	return p.rules[index].decide(index, claims)
+	decision := stricter(p.judge(found.first, claims), p.judge(found.alike, claims))
+	if lettersMatter {
+		var buffer [maxPattern]byte
+		folded := p.folded.find(method, path, buffer[:])
+		decision = stricter(decision, p.judge(folded.first, claims))
+		decision = stricter(decision, p.judge(folded.alike, claims))
+	}
+	return decision
+}
+
+// judge decides by one rule, or by the default.
+func (p *Program) judge(index int, claims map[string]any) Decision {
+	switch {
+	case index != none:
+		return p.rules[index].decide(index, claims)
+	case p.fallback.access == AccessDeny:
+		return Decision{Reason: ReasonNoRule, Rule: NoRule}
+	}
+	return p.fallback.decide(NoRule, claims)
+}
+
+// stricter returns the stricter of two decisions about the same claims, a when neither is.
+func stricter(a, b Decision) Decision {
+	if b.strictness() > a.strictness() {
+		return b
+	}
+	return a
+}
+
+func (d Decision) strictness() int {
+	switch {
+	case d.Allow:
+		return 0
+	case d.Reason == ReasonTokenRequired || d.Reason == ReasonClaimsNotMet: // another token may help
+		return 1
+	}
+	return 2
 }
 
 func (r *rule) decide(index int, claims map[string]any) Decision {
