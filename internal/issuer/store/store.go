@@ -31,6 +31,9 @@ func NewSessionID() (id SessionID) {
 // String is the form of the sid claim: base64url.
 func (id SessionID) String() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
+// MarshalText is the same form for logs and JSON, which would write the bytes as numbers.
+func (id SessionID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
 // Secret authenticates the refresh tokens of one session. Whoever has it can make them, so it cannot be printed.
 type Secret [32]byte
 

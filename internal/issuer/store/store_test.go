@@ -12,6 +12,25 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 )
 
+func TestASessionIDIsWrittenAsInTokens(t *testing.T) {
+	id := store.SessionID{0xfb, 0xff, 15: 1}
+	const want = "-_8AAAAAAAAAAAAAAAAAAQ"
+	var asJSON, asText bytes.Buffer
+	slog.New(slog.NewJSONHandler(&asJSON, nil)).Info("hello", "sid", id)
+	slog.New(slog.NewTextHandler(&asText, nil)).Info("hello", "sid", id)
+	for _, tc := range []struct{ name, got, want string }{
+		{"as a string", id.String(), want},
+		{"in a JSON log", asJSON.String(), `"sid":"` + want + `"`},
+		{"in a text log", asText.String(), "sid=" + want},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if !strings.Contains(tc.got, tc.want) {
+				t.Errorf("got %s, want %s", tc.got, tc.want)
+			}
+		})
+	}
+}
+
 func TestASessionsSecretCannotBePrinted(t *testing.T) {
 	s := store.Session{ID: store.NewSessionID(), User: "alice", Secret: store.NewSecret()}
 	var log bytes.Buffer
