@@ -3,6 +3,7 @@ package sidecar
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -27,6 +28,10 @@ func (s *sidecar) adminHandler() *http.ServeMux {
 		case s.current.Load() == nil:
 			writeText(w, http.StatusServiceUnavailable, "no bundle applied: "+s.bundle.get().Error)
 		default:
+			if missing := s.stillMissing(); len(missing) > 0 {
+				writeText(w, http.StatusServiceUnavailable, "waiting for the revocations of "+strings.Join(missing, ", "))
+				return
+			}
 			writeText(w, http.StatusOK, "bundle applied")
 		}
 	})

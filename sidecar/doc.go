@@ -10,6 +10,7 @@
 //	gate/         what is decided about it, and by whom it is then known to the app
 //	forward.go    how it reaches the app
 //	reload.go     how a changed bundle comes into force
+//	warmup.go     what a new pod waits for before it says that it is ready
 //	admin.go      what the process says about itself; metrics.go and decisions.go hold it
 //	probe.go      how the kubelet asks after the app
 //	tokenservice/ the talk with token services: sign-in routes, and the stream of revocations

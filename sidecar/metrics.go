@@ -16,6 +16,7 @@ type metrics struct {
 	bundles   *prometheus.CounterVec // by result
 	appliedAt prometheus.Gauge
 	rejected  prometheus.Gauge
+	unwarmed  prometheus.Gauge
 }
 
 func newMetrics(flight *flight, follower *tokenservice.Follower) *metrics {
@@ -34,9 +35,11 @@ func newMetrics(flight *flight, follower *tokenservice.Follower) *metrics {
 		bundles:   counter("bundle_loads_total", "Versions of the bundle seen: applied or rejected.", "result"),
 		appliedAt: gauge("bundle_applied_timestamp_seconds", "When the bundle in force came into force; 0 while there is none."),
 		rejected:  gauge("bundle_rejected", "1 while the newest version of the bundle is broken and an older one, or none, is in force."),
+		unwarmed: gauge("ready_without_revocations",
+			"1 when this process became ready although a token service had not sent its revocations yet, else 0."),
 	}
 	m.registry.MustRegister(
-		m.allowed, m.refused, m.tokens, m.bundles, m.appliedAt, m.rejected,
+		m.allowed, m.refused, m.tokens, m.bundles, m.appliedAt, m.rejected, m.unwarmed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "latchkey_sidecar_requests_in_flight", Help: "Requests that are being answered, streams included.",
 		}, func() float64 { return float64(flight.n.Load()) }),

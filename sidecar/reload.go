@@ -77,6 +77,7 @@ func (s *sidecar) load(ctx context.Context, tree filetree.Tree, readErr error) {
 	}
 	s.metrics.bundles.WithLabelValues("applied").Inc()
 	s.metrics.appliedAt.Set(float64(time.Now().Unix()))
+	s.warmUp.begin(s.endWarmUp)
 	s.log.Info("bundle applied", "hash", hash, "keyIDs", s.current.Load().gate.KeyIDs())
 }
 

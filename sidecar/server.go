@@ -26,6 +26,7 @@ type sidecar struct {
 	decisions decisions
 	flight    *flight
 	draining  atomic.Bool
+	warmUp    warmUp
 
 	current atomic.Pointer[snapshot] // nil until the first good bundle; a request loads it once
 	bundle  volume
@@ -46,6 +47,7 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 	s := &sidecar{log: logger, app: newApp(config.AppHost, logger), follower: follower, flight: newFlight()}
 	s.metrics = newMetrics(s.flight, follower)
 	defer s.app.close()
+	defer s.warmUp.stop()
 
 	// The first bundle before the first request, when there is one. Without, requests are refused until it comes.
 	tree, err := filetree.Read(config.BundleDir)

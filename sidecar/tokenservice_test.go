@@ -27,6 +27,7 @@ type tokenService struct {
 
 	mu      sync.Mutex
 	stream  string
+	endless bool // the stream never says that it is complete
 	entries []revocation.Entry
 	changed chan struct{} // closed at the next change
 	follows []string      // the query of each time the stream was asked for
@@ -117,7 +118,7 @@ func (s *tokenService) serveStream(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	s.mu.Lock()
 	s.follows = append(s.follows, r.URL.RawQuery)
-	stream := s.stream
+	stream, endless := s.stream, s.endless
 	s.mu.Unlock()
 	if r.URL.Query().Get("stream") != stream {
 		_ = revocation.WriteReset(w, stream)
@@ -133,7 +134,7 @@ func (s *tokenService) serveStream(w http.ResponseWriter, r *http.Request) {
 				after = entry.Number
 			}
 		}
-		if !ready {
+		if !ready && !endless {
 			_ = revocation.WriteReady(w, revocation.Position{Stream: stream, Number: after})
 		}
 		w.(http.Flusher).Flush()

@@ -2,11 +2,14 @@ package tokenservice
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
@@ -38,12 +41,15 @@ type Plan struct {
 	services map[string]bundle.TokenService
 	clients  map[string]*Client
 	sets     map[string]*revocation.Set
+	whole    map[string]*atomic.Bool
 }
 
 // Prepare plans to follow these token services, by the URL of the issuer that each speaks for, and nobody else. The error names the field
 // of the bundle that is wrong. Prepare and Start are for one goroutine at a time.
 func (f *Follower) Prepare(services map[string]bundle.TokenService) (*Plan, error) {
-	plan := &Plan{follower: f, services: services, clients: map[string]*Client{}, sets: map[string]*revocation.Set{}}
+	plan := &Plan{
+		follower: f, services: services, clients: map[string]*Client{}, sets: map[string]*revocation.Set{}, whole: map[string]*atomic.Bool{},
+	}
 	for issuer, service := range services {
 		client, err := NewClient(service)
 		if err != nil {
@@ -56,9 +62,9 @@ func (f *Follower) Prepare(services map[string]bundle.TokenService) (*Plan, erro
 	defer f.mu.Unlock()
 	for issuer := range services {
 		if running := f.streams[issuer]; running != nil {
-			plan.sets[issuer] = running.set // the service may have moved; what it revoked stays revoked
+			plan.sets[issuer], plan.whole[issuer] = running.set, running.whole // the service may have moved; what it revoked stays revoked
 		} else {
-			plan.sets[issuer] = f.load(issuer)
+			plan.sets[issuer], plan.whole[issuer] = f.load(issuer)
 		}
 	}
 	return plan, nil
@@ -78,9 +84,9 @@ func (p *Plan) Start(ctx context.Context) {
 			delete(f.streams, issuer)
 		}
 	}
-	for issuer, service := range p.services {
+	for issuer := range p.services {
 		if f.streams[issuer] == nil {
-			f.streams[issuer] = f.start(ctx, issuer, service, p.clients[issuer], p.sets[issuer])
+			f.streams[issuer] = f.start(ctx, issuer, p)
 		}
 	}
 }
@@ -92,6 +98,7 @@ func (f *Follower) Wait() { f.running.Wait() }
 type StreamState struct {
 	Issuer    string
 	Connected bool // and everything up to Number, at that time, was received
+	Whole     bool // everything was received once, by this process or by an earlier one that saved it
 	Number    int64
 	Entries   int
 }
@@ -104,16 +111,16 @@ func (f *Follower) State() []StreamState {
 	for _, issuer := range slices.Sorted(maps.Keys(f.streams)) {
 		s := f.streams[issuer]
 		states = append(states, StreamState{
-			Issuer: issuer, Connected: s.connected.Load(), Number: s.set.Position().Number, Entries: s.set.Len(),
+			Issuer: issuer, Connected: s.connected.Load(), Whole: s.whole.Load(), Number: s.set.Position().Number, Entries: s.set.Len(),
 		})
 	}
 	return states
 }
 
-func (f *Follower) start(ctx context.Context, issuer string, service bundle.TokenService, client *Client, set *revocation.Set) *stream {
+func (f *Follower) start(ctx context.Context, issuer string, p *Plan) *stream {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &stream{
-		service: service, client: client, set: set, dir: f.dir, file: stateFile(issuer), changed: make(chan struct{}, 1),
+		service: p.services[issuer], client: p.clients[issuer], set: p.sets[issuer], whole: p.whole[issuer], dir: f.dir, file: stateFile(issuer), changed: make(chan struct{}, 1),
 		log: f.log.With("issuer", issuer), now: time.Now, cancel: cancel, ended: make(chan struct{}),
 	}
 	f.running.Go(func() {
@@ -128,11 +135,16 @@ func (f *Follower) start(ctx context.Context, issuer string, service bundle.Toke
 
 // load reads what an earlier process of this pod left. A file that cannot be read costs nothing but the time until the service has sent
 // everything again.
-func (f *Follower) load(issuer string) *revocation.Set {
+func (f *Follower) load(issuer string) (set *revocation.Set, whole *atomic.Bool) {
+	whole = new(atomic.Bool)
 	set, err := f.dir.load(stateFile(issuer), time.Now())
+	if errors.Is(err, fs.ErrNotExist) {
+		return revocation.NewSet(maxRevocations), whole
+	}
 	if err != nil {
 		f.log.Warn("starting without saved revocations", "issuer", issuer, "error", err)
-		return revocation.NewSet(maxRevocations)
+		return revocation.NewSet(maxRevocations), whole
 	}
-	return set
+	whole.Store(true)
+	return set, whole
 }

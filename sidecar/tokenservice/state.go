@@ -104,12 +104,9 @@ func (d *stateDir) size() (int64, error) {
 	return total, nil
 }
 
-// load reads a saved set; one that was never saved is empty.
+// load reads a saved set. One that was never saved is fs.ErrNotExist.
 func (d *stateDir) load(name string, now time.Time) (*revocation.Set, error) {
 	data, err := os.ReadFile(filepath.Join(d.path, name)) //nolint:gosec // the path is made from --state and a hash
-	if errors.Is(err, fs.ErrNotExist) {
-		return revocation.NewSet(maxRevocations), nil
-	}
 	if err != nil {
 		return nil, err
 	}

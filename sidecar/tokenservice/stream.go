@@ -25,6 +25,7 @@ type stream struct {
 	dir       *stateDir
 	file      string        // in dir
 	changed   chan struct{} // of capacity 1: the set is newer than the file
+	whole     *atomic.Bool  // everything that the service had to say was received once, by this process or an earlier one
 	connected atomic.Bool
 	log       *slog.Logger
 	now       func() time.Time
@@ -128,9 +129,14 @@ func (s *stream) take(event revocation.Event) error {
 		if !s.connected.Swap(true) {
 			s.log.Info("following revocations", "number", event.Number)
 		}
-		return nil
+		if s.whole.Swap(true) {
+			return nil
+		}
 	default: // a heartbeat
 		return nil
+	}
+	if !s.whole.Load() {
+		return nil // Part of a first snapshot is not saved: the next process would take it for the whole.
 	}
 	select {
 	case s.changed <- struct{}{}:
