@@ -156,7 +156,9 @@ func TestDamagedStateIsNotBelieved(t *testing.T) {
 
 func TestStateDirectoryIsNeverFilledBeyondItsRoom(t *testing.T) {
 	w, service := newWorldWithTokenService(t)
-	check(t, os.WriteFile(filepath.Join(w.stateDir, "revocations-of-another-issuer.json"), make([]byte, 15<<20), 0o600))
+	other := filepath.Join(w.stateDir, "revocations-of-another-issuer.json")
+	check(t, os.WriteFile(other, nil, 0o600))
+	check(t, os.Truncate(other, 60<<20))
 	service.serve()
 	w.start()
 	service.revoke("session-of-alice")

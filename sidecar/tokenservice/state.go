@@ -19,8 +19,8 @@ import (
 // about 100 bytes.
 const maxRevocations = 50_000
 
-// stateRoom bounds what the files of all sets take together. The webhook gives the directory 16 MiB, and a pod that takes more is evicted.
-const stateRoom = 15 << 20
+// stateRoom bounds what the files of all sets take together. The webhook gives the directory 64 MiB, and a pod that takes more is evicted.
+const stateRoom = 60 << 20
 
 // keepEvery bounds how often a busy set is written. A crash in between loses nothing: the file says which number it ends with, and the
 // token service sends what came after.
