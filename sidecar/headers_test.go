@@ -116,6 +116,18 @@ func TestTokenIsDroppedUnlessThePolicyKeepsAValidOne(t *testing.T) {
 	}
 }
 
+func TestHeadersOfProxiesInFrontPassAndDecideNothing(t *testing.T) {
+	w := newProtectedApp(t)
+	proxied := []string{"X-Forwarded-Prefix: /public", "X-Real-IP: 127.0.0.1", "X-Auth-Subject: mallory"}
+	if got := w.do("GET", "/orders", "", proxied...).Status; got != 401 {
+		t.Errorf("got %d, want 401 whatever these headers say", got)
+	}
+	got := w.do("GET", "/orders", w.token("alice", nil), proxied...).seen(t).Header
+	if got.Get("X-Forwarded-Prefix") != "/public" || got.Get("X-Real-Ip") != "127.0.0.1" || got.Get("X-Auth-Subject") != "alice" {
+		t.Errorf("got %v, want both as they came, and alice", got)
+	}
+}
+
 func TestCookiesOfTokenServicesDoNotReachTheApp(t *testing.T) {
 	w := newProtectedApp(t)
 	tests := []struct {
