@@ -24,6 +24,8 @@ const (
 
 	// drainTimeout is how long requests in flight may take when the process is told to stop: the longest is a login that waits its turn.
 	drainTimeout = 10 * time.Second
+	// readTimeout is how long a request may take to arrive. A sidecar has all of it before it sends any, and nobody shall hold up a stop.
+	readTimeout = 5 * time.Second
 
 	pruneEvery = time.Minute
 	pruneBatch = 500
@@ -90,14 +92,13 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 // serve serves until ctx is done, and then until the requests in flight are answered. Without a tls.Config it speaks plain HTTP.
 func serve(ctx context.Context, listener net.Listener, secure *tls.Config, handler http.Handler, log *slog.Logger) error {
 	server := &http.Server{
-		Handler:           handler,
-		TLSConfig:         secure,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      30 * time.Second, // streams move it on with everything they write
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // port scanners and clients that hang up
+		Handler:        handler,
+		TLSConfig:      secure,
+		ReadTimeout:    readTimeout,
+		WriteTimeout:   30 * time.Second, // streams move it on with everything they write
+		IdleTimeout:    2 * time.Minute,
+		MaxHeaderBytes: 32 << 10,
+		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug), // port scanners and clients that hang up
 	}
 	stopped := make(chan error, 1)
 	go func() {

@@ -269,3 +269,28 @@ func TestTheStreamEndsWhenTheTokenServiceStops(t *testing.T) {
 		t.Errorf("got %v, want the end of the stream", err)
 	}
 }
+
+func TestStoppingDoesNotWaitForWhatNeverArrives(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	stop := w.run()
+	body, never := io.Pipe()
+	defer never.Close()
+	r := w.post("/login", "", "")
+	r.Body = body
+	r.Header.Set("Content-Type", "application/json")
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		_, _ = w.try(r) // cut off or refused
+	}()
+	if _, err := io.WriteString(never, `{"username":`); err != nil { // taken when the request is on its way
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	stop() // fails the test if the request has to be cut off in the end
+	if took := time.Since(begin); took > 9*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+	<-answered
+}
