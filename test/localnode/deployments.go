@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/rand"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -112,12 +113,36 @@ func roll(replicas int32, strategy appsv1.DeploymentStrategyType, hash string, p
 	return rollout{}
 }
 
+// podsOf are the pods of a Deployment. One whose labels were changed and match no longer is let go of, as a ReplicaSet does: it runs on, no
+// Service leads to it, and another takes its place.
 func (d *deployments) podsOf(ctx context.Context, deployment *appsv1.Deployment) ([]corev1.Pod, error) {
-	var list corev1.PodList
-	if err := d.live.List(ctx, &list, client.InNamespace(deployment.Namespace)); err != nil {
+	selector, err := metav1.LabelSelectorAsSelector(deployment.Spec.Selector)
+	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool { return !metav1.IsControlledBy(&pod, deployment) }), nil
+	var all corev1.PodList
+	if err := d.live.List(ctx, &all, client.InNamespace(deployment.Namespace)); err != nil {
+		return nil, err
+	}
+	var pods []corev1.Pod
+	for _, pod := range all.Items {
+		switch {
+		case !metav1.IsControlledBy(&pod, deployment):
+		case selector.Matches(labels.Set(pod.Labels)):
+			pods = append(pods, pod)
+		default:
+			if err := d.release(ctx, &pod, deployment); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return pods, nil
+}
+
+func (d *deployments) release(ctx context.Context, pod *corev1.Pod, deployment *appsv1.Deployment) error {
+	before := pod.DeepCopy()
+	pod.OwnerReferences = slices.DeleteFunc(pod.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == deployment.UID })
+	return client.IgnoreNotFound(d.client.Patch(ctx, pod, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})))
 }
 
 func newPod(deployment *appsv1.Deployment, hash string) *corev1.Pod {

@@ -290,6 +290,53 @@ func TestAServiceReachesReadyPodsAndAClaimOutlivesThem(t *testing.T) {
 	})
 }
 
+func TestAPodThatIsRelabelledRunsOnAndAnotherTakesItsPlace(t *testing.T) {
+	f := newFixture(t)
+	pod := podOf("web")
+	f.create(&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: appsv1.DeploymentSpec{
+		Selector: &metav1.LabelSelector{MatchLabels: pod.Labels},
+		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: pod.Labels}, Spec: pod.Spec},
+	}})
+	ready := func(labels client.MatchingLabels) (pod corev1.Pod, err error) {
+		var pods corev1.PodList
+		if err := f.List(t.Context(), &pods, client.InNamespace(f.namespace), labels); err != nil {
+			return pod, err
+		}
+		if len(pods.Items) != 1 || !Ready(&pods.Items[0]) {
+			return pod, fmt.Errorf("there are %d pods of %v, want one that is ready", len(pods.Items), labels)
+		}
+		return pods.Items[0], nil
+	}
+	var first, second corev1.Pod
+	f.eventually("the Deployment makes a pod", func() (err error) {
+		first, err = ready(pod.Labels)
+		return err
+	})
+	process := f.world(first.Status.PodIP + ":8080").PID
+
+	aside := client.MatchingLabels{"app": "set-aside"}
+	if err := f.Patch(t.Context(), &first, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"app":"set-aside"}}}`))); err != nil {
+		t.Fatal(err)
+	}
+	f.eventually("the Deployment makes another", func() (err error) {
+		second, err = ready(pod.Labels)
+		return err
+	})
+	if second.Name == first.Name {
+		t.Errorf("the other pod is %s, as the first", second.Name)
+	}
+	setAside, err := ready(aside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(setAside.OwnerReferences) > 0 {
+		t.Errorf("the pod set aside is owned by %v, want nobody", setAside.OwnerReferences)
+	}
+	if got := f.world(setAside.Status.PodIP + ":8080").PID; got != process {
+		t.Errorf("the pod set aside has process %d, want %d still", got, process)
+	}
+}
+
 func TestAPodHasTheRightsOfItsServiceAccount(t *testing.T) {
 	f := newFixture(t)
 	f.create(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "worker"}})
