@@ -25,7 +25,7 @@ func main() {
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: options.LogLevel}))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal does not wait for requests in flight
 	if err := issuer.Run(ctx, options, log); err != nil {
 		log.Error("stopped", "error", err)
 		os.Exit(1)
