@@ -106,7 +106,7 @@ func (h *handler) login(w http.ResponseWriter, r *http.Request, m *material) err
 	if err != nil {
 		return err
 	}
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+	if kind, _, fault := mime.ParseMediaType(r.Header.Get("Content-Type")); fault != nil || kind != "application/json" {
 		return &refusal{status: http.StatusUnsupportedMediaType, reason: ReasonMalformed, detail: "Content-Type must be application/json"}
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -114,7 +114,7 @@ func (h *handler) login(w http.ResponseWriter, r *http.Request, m *material) err
 		return malformed("the body cannot be read, or has more than 16 KiB")
 	}
 	var c credentials
-	if err := strictjson.Unmarshal(body, &c); err != nil {
+	if err = strictjson.Unmarshal(body, &c); err != nil {
 		return malformed(`the body must be {"username":"...","password":"..."}`)
 	}
 	g, err := h.sessions.login(r.Context(), m, c.Username, []byte(c.Password), h.logFor(r))
@@ -188,7 +188,7 @@ type grantBody struct {
 }
 
 func writeGrant(w http.ResponseWriter, path string, g grant) error {
-	body, err := json.Marshal(grantBody{AccessToken: g.accessToken, TokenType: "Bearer",
+	body, err := json.Marshal(grantBody{AccessToken: g.accessToken, TokenType: "Bearer", //nolint:gosec // the client asked for it
 		ExpiresIn: int64(g.expiresIn / time.Second), RefreshExpiresIn: int64(g.endsIn / time.Second)})
 	if err != nil {
 		return err

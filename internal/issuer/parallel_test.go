@@ -98,7 +98,7 @@ func TestAHundredParallelLoginsRespectTheLimit(t *testing.T) {
 				case err != nil:
 					t.Error(err)
 				case a.status == http.StatusTooManyRequests: // sent away: try again, as the answer says
-					time.Sleep(50 * time.Millisecond)
+					<-time.After(50 * time.Millisecond)
 					continue
 				case a.status != http.StatusOK:
 					t.Errorf("got %d %s", a.status, a.body)

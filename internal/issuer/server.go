@@ -42,16 +42,17 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, database.Close()) }()
-	listener, err := net.Listen("tcp", o.Listen.String())
+	var tcp net.ListenConfig
+	listener, err := tcp.Listen(ctx, "tcp", o.Listen.String())
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	defer listener.Close()
-	adminListener, err := net.Listen("tcp", o.AdminAddress.String())
+	defer func() { _ = listener.Close() }() // who served on it has closed it
+	adminListener, err := tcp.Listen(ctx, "tcp", o.AdminAddress.String())
 	if err != nil {
 		return fmt.Errorf("--admin-address: %w", err)
 	}
-	defer adminListener.Close()
+	defer func() { _ = adminListener.Close() }()
 
 	metrics := newMetrics()
 	journal, err := newJournal(ctx, database, o.Now, log)

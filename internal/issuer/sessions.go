@@ -98,14 +98,14 @@ const attempts = 10
 
 // refresh answers a refresh token with its successor and a new access token. The time is that of the request's arrival: having waited for
 // others does not make a token old.
-func (s *sessions) refresh(ctx context.Context, m *material, token string, log *slog.Logger) (grant, error) {
+func (s *sessions) refresh(ctx context.Context, m *material, token string, base *slog.Logger) (grant, error) {
 	now := s.instant()
 	for range attempts {
 		found, counter, err := s.find(ctx, token)
 		if err != nil {
 			return grant{}, err
 		}
-		log := log.With("user", found.User, "sid", found.ID)
+		log := base.With("user", found.User, "sid", found.ID)
 		user, listed := m.users.Find(found.User)
 		if !listed {
 			return grant{}, s.endBy(ctx, found, endedByRemoval, now, log, errSessionEnded)
@@ -123,6 +123,7 @@ func (s *sessions) refresh(ctx context.Context, m *material, token string, log *
 			return grant{}, s.endBy(ctx, found, endedByReuse, now, log, errReuseDetected)
 		case session.Rotate:
 			rotatedAt = now
+		case session.Repeat: // the session lives no longer for it
 		}
 		end := session.End(m.config, found.CreatedAt, rotatedAt)
 		expires := session.AccessExpiry(now, m.config, end)

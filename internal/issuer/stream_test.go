@@ -63,6 +63,7 @@ func (f *follower) next() revocation.Event {
 		if err := f.set.Apply(event.Entry, f.w.clock.Now()); err != nil {
 			f.w.t.Fatal(err)
 		}
+	case revocation.EventReady, revocation.EventHeartbeat: // change nothing
 	}
 	return event
 }

@@ -164,12 +164,15 @@ func (w *world) checkLog() {
 // eventually waits for what another goroutine or process is about to do.
 func (w *world) eventually(what string, done func() bool) {
 	w.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	late := time.After(20 * time.Second)
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
 	for !done() {
-		if time.Now().After(deadline) {
+		select {
+		case <-late:
 			w.t.Fatalf("waited in vain: %s\n%s", what, w.log.String())
+		case <-again.C:
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 
@@ -437,12 +440,12 @@ func (w *world) claims(token string) (header, claims map[string]any) {
 		w.t.Fatalf("the token has %d parts", len(parts))
 	}
 	for i, into := range []*map[string]any{&header, &claims} {
-		raw, err := base64.RawURLEncoding.DecodeString(parts[i])
-		if err != nil {
-			w.t.Fatal(err)
+		raw, fault := base64.RawURLEncoding.DecodeString(parts[i])
+		if fault != nil {
+			w.t.Fatal(fault)
 		}
-		if err := json.Unmarshal(raw, into); err != nil {
-			w.t.Fatal(err)
+		if fault = json.Unmarshal(raw, into); fault != nil {
+			w.t.Fatal(fault)
 		}
 	}
 	key, ok := set.Lookup(header["kid"].(string))

@@ -109,11 +109,11 @@ func (h Hash) Matches(password []byte) bool {
 	if h.in == nil || len(password) > MaxLength {
 		return false
 	}
-	return subtle.ConstantTimeCompare(h.in.derive(password, uint32(len(h.in.key))), h.in.key) == 1
+	return subtle.ConstantTimeCompare(h.in.derive(password, len(h.in.key)), h.in.key) == 1
 }
 
-func (h *hashed) derive(password []byte, length uint32) []byte {
-	return argon2.IDKey(password, h.salt, h.parameters.Time, h.parameters.Memory, h.parameters.Threads, length)
+func (h *hashed) derive(password []byte, length int) []byte {
+	return argon2.IDKey(password, h.salt, h.parameters.Time, h.parameters.Memory, h.parameters.Threads, uint32(length)) //nolint:gosec // 16 to 64
 }
 
 var encoding = base64.RawStdEncoding.Strict()
@@ -175,7 +175,7 @@ func parseParameters(text string) (Parameters, error) {
 	if values[2] > MaxThreads {
 		return Parameters{}, fmt.Errorf("parameters: p=%d: must be between 1 and %d", values[2], MaxThreads)
 	}
-	p := Parameters{Memory: values[0], Time: values[1], Threads: uint8(values[2])}
+	p := Parameters{Memory: values[0], Time: values[1], Threads: uint8(values[2])} //nolint:gosec // at most MaxThreads
 	if err := p.check(); err != nil {
 		return Parameters{}, fmt.Errorf("parameters: %w", err)
 	}

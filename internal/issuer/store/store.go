@@ -52,7 +52,7 @@ func (Secret) String() string { return redacted }
 func (Secret) GoString() string { return redacted }
 
 // Format hides the secret from every verb; without it %x would print the bytes.
-func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // MarshalText hides the secret, also from JSON.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }

@@ -48,18 +48,18 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 		return nil, err
 	}
 	// The file holds the secrets of sessions; SQLite gives its companions (-wal, -shm) the same mode.
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the path is the operator's own
 	if err != nil {
 		return nil, err
 	}
-	if err := file.Close(); err != nil {
+	if err = file.Close(); err != nil {
 		return nil, err
 	}
 
 	s := &Store{}
 	defer func() {
 		if err != nil {
-			s.Close()
+			_ = s.Close() // why it was not opened matters more
 		}
 	}()
 	if s.write, err = connect(path, 1, url.Values{
@@ -88,7 +88,7 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 		{&s.stream, s.read, `SELECT name, last FROM revocation_stream`},
 		{&s.revocations, s.read, `SELECT number, session_id, revoked_until FROM revocations WHERE number > ? ORDER BY number LIMIT ?`},
 	} {
-		if *p.into, err = p.db.PrepareContext(ctx, p.text); err != nil {
+		if *p.into, err = p.db.PrepareContext(ctx, p.text); err != nil { //nolint:sqlclosecheck // Close closes the databases, and these with them
 			return nil, err
 		}
 	}
@@ -149,10 +149,7 @@ func (s *Store) Extend(ctx context.Context, id store.SessionID, counter int64, a
 // changed reports whether a conditional update met its condition.
 func changed(doing string) func(sql.Result, error) (bool, error) {
 	return func(result sql.Result, err error) (bool, error) {
-		if err != nil {
-			return false, fmt.Errorf("%s: %w", doing, err)
-		}
-		rows, err := result.RowsAffected()
+		rows, err := affected(result, err)
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", doing, err)
 		}
@@ -160,17 +157,26 @@ func changed(doing string) func(sql.Result, error) (bool, error) {
 	}
 }
 
+// affected is how many rows a statement changed.
+func affected(result sql.Result, err error) (int, error) {
+	if err != nil {
+		return 0, err
+	}
+	rows, err := result.RowsAffected()
+	return int(rows), err
+}
+
 // Create implements store.Store.
-func (s *Store) Create(ctx context.Context, n store.Session, limit int, h store.Horizon) (ended []store.SessionID, err error) {
-	err = s.transact(ctx, "create session", func(tx *sql.Tx) error {
-		ended = nil
+func (s *Store) Create(ctx context.Context, n store.Session, limit int, h store.Horizon) ([]store.SessionID, error) {
+	var ended []store.SessionID
+	err := s.transact(ctx, "create session", func(tx *sql.Tx) error {
 		over, err := sessionIDs(tx.QueryContext(ctx, `SELECT id FROM sessions WHERE user_name = ? AND (created_at < ? OR rotated_at < ?)`,
 			n.User, h.CreatedBefore.UnixMilli(), h.RotatedBefore.UnixMilli()))
 		if err != nil {
 			return err
 		}
 		for _, id := range over {
-			if _, err := end(ctx, tx, id, n.CreatedAt); err != nil {
+			if _, err = end(ctx, tx, id, n.CreatedAt); err != nil {
 				return err
 			}
 		}
@@ -181,7 +187,7 @@ func (s *Store) Create(ctx context.Context, n store.Session, limit int, h store.
 			return err
 		}
 		for _, id := range ended {
-			if _, err := end(ctx, tx, id, n.CreatedAt); err != nil {
+			if _, err = end(ctx, tx, id, n.CreatedAt); err != nil {
 				return err
 			}
 		}
@@ -216,7 +222,7 @@ func end(ctx context.Context, tx *sql.Tx, id store.SessionID, now time.Time) (bo
 		return true, nil
 	}
 	var number int64
-	if err := tx.QueryRowContext(ctx, `UPDATE revocation_stream SET last = last + 1 RETURNING last`).Scan(&number); err != nil {
+	if err = tx.QueryRowContext(ctx, `UPDATE revocation_stream SET last = last + 1 RETURNING last`).Scan(&number); err != nil {
 		return false, err
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO revocations (number, session_id, revoked_until) VALUES (?, ?, ?)`, number, id[:], until.Unix())
@@ -237,7 +243,7 @@ func (s *Store) Revocations(ctx context.Context, after int64, limit int) ([]stor
 	if err != nil {
 		return nil, fmt.Errorf("read revocations: %w", err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // what went wrong, Err says
 	var found []store.Revocation
 	for rows.Next() {
 		var r store.Revocation
@@ -257,7 +263,7 @@ func (s *Store) Revocations(ctx context.Context, after int64, limit int) ([]stor
 }
 
 // Prune implements store.Store. It looks for what to delete before it asks to write, for looking may take a while and nobody should wait.
-func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit int) (sessions, revocations int, err error) {
+func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit int) (sessions, revocations int, _ error) {
 	const condition = `(created_at < ?1 OR rotated_at < ?2) AND access_until < ?3`
 	arguments := []any{h.CreatedBefore.UnixMilli(), h.RotatedBefore.UnixMilli(), now.Add(-revocation.Leeway).Unix(), limit}
 	over, err := sessionIDs(s.read.QueryContext(ctx, `SELECT id FROM sessions WHERE `+condition+` LIMIT ?4`, arguments...))
@@ -267,24 +273,16 @@ func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit
 	err = s.transact(ctx, "prune", func(tx *sql.Tx) error {
 		sessions, revocations = 0, 0
 		for _, id := range over {
-			result, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE `+condition+` AND id = ?4`, append(arguments[:3:3], id[:])...)
-			if err != nil {
-				return err
+			rows, fault := affected(tx.ExecContext(ctx, `DELETE FROM sessions WHERE `+condition+` AND id = ?4`, append(arguments[:3:3], id[:])...))
+			if fault != nil {
+				return fault
 			}
-			rows, err := result.RowsAffected()
-			if err != nil {
-				return err
-			}
-			sessions += int(rows)
+			sessions += rows
 		}
-		result, err := tx.ExecContext(ctx, `DELETE FROM revocations WHERE number IN (SELECT number FROM revocations WHERE revoked_until <= ? LIMIT ?)`,
-			now.Unix(), limit)
-		if err != nil {
-			return err
-		}
-		rows, err := result.RowsAffected()
-		revocations = int(rows)
-		return err
+		var fault error
+		revocations, fault = affected(tx.ExecContext(ctx,
+			`DELETE FROM revocations WHERE number IN (SELECT number FROM revocations WHERE revoked_until <= ? LIMIT ?)`, now.Unix(), limit))
+		return fault
 	})
 	return sessions, revocations, err
 }
@@ -295,7 +293,7 @@ func (s *Store) transact(ctx context.Context, doing string, do func(*sql.Tx) err
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }() // of no effect after Commit
 	if err := do(tx); err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
@@ -309,7 +307,7 @@ func sessionIDs(rows *sql.Rows, err error) ([]store.SessionID, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // what went wrong, Err says
 	var ids []store.SessionID
 	for rows.Next() {
 		var raw []byte

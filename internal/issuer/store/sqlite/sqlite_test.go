@@ -34,7 +34,7 @@ func TestKeepsItsFilesToItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, err := s.Create(t.Context(), store.Session{ID: store.NewSessionID(), User: "alice"}, 1, store.Horizon{}); err != nil {
+	if _, err = s.Create(t.Context(), store.Session{ID: store.NewSessionID(), User: "alice"}, 1, store.Horizon{}); err != nil {
 		t.Fatal(err)
 	}
 	files, err := os.ReadDir(dir)
@@ -45,9 +45,9 @@ func TestKeepsItsFilesToItself(t *testing.T) {
 		t.Fatalf("files: got %v, want the database and its log", files)
 	}
 	for _, file := range files {
-		info, err := file.Info()
-		if err != nil {
-			t.Fatal(err)
+		info, fault := file.Info()
+		if fault != nil {
+			t.Fatal(fault)
 		}
 		if got, want := info.Mode().Perm(), os.FileMode(0o600); got != want {
 			t.Errorf("mode of %s: got %o, want %o", file.Name(), got, want)

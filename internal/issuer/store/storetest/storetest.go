@@ -156,7 +156,7 @@ func keepsEverything(t *testing.T, open Open) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := first.Close(); err != nil {
+	if err = first.Close(); err != nil {
 		t.Fatal(err)
 	}
 
