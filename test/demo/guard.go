@@ -40,6 +40,10 @@ func guard() int {
 	return code
 }
 
+// outliveReaders makes writing to a pipe that nobody reads any more fail, where it would end this process: of `make demo | tee log`, Ctrl-C
+// ends tee as well, and everything must be cleaned up all the same.
+func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
 func complain(err error) int {
 	fmt.Fprintln(os.Stderr, "demo:", err)
 	return 1

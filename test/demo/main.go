@@ -9,6 +9,7 @@ import (
 )
 
 func main() {
+	outliveReaders()
 	temporary := os.Getenv(guardedVariable)
 	if temporary == "" {
 		os.Exit(guard())
