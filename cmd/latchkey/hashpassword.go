@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -42,6 +43,9 @@ func hashPassword(args []string, in *os.File, out, messages io.Writer) error {
 	plain, err := read(in, messages)
 	if err != nil {
 		return fmt.Errorf("hash-password: %w", err)
+	}
+	if !utf8.Valid(plain) {
+		return errors.New("hash-password: the password is not UTF-8, so nobody could sign in with it: sign-ins are JSON")
 	}
 	hash, err := password.New(plain, parameters)
 	if err != nil {

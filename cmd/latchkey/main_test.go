@@ -73,6 +73,7 @@ func TestCommandLine(t *testing.T) {
 		{"refuses a password as an argument", "", "hash-password hunter2", 2, "", "the password comes from standard input"},
 		{"refuses an unknown flag", "", "hash-password --rounds=3", 2, "", "flag provided but not defined: -rounds"},
 		{"refuses two lines", "a\nb\n", "hash-password", 1, "", "standard input has more than one line"},
+		{"refuses a password in another encoding", "caf\xe9\n", "hash-password", 1, "", "the password is not UTF-8"},
 		{"refuses an empty password", "\n", "hash-password", 1, "", "the password is empty"},
 		{"refuses a password that is a file", strings.Repeat("a", 5000), "hash-password", 1, "", "the password is longer than 1024 bytes"},
 		{"refuses a hash that is too cheap", "a", "hash-password --memory=8192 --time=1", 1, "", "too cheap to search"},
