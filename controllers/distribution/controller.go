@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/applied"
 )
 
 // Reconciler compares what each pod says it has read with what its volumes should hold, and pokes those that are behind.
@@ -38,8 +39,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		r.forget(request.NamespacedName)
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	port, ok := adminPort(pod)
-	if !ok || !running(pod) {
+	if !applied.CanAnswer(pod) {
 		r.forget(request.NamespacedName)
 		return reconcile.Result{}, nil
 	}
@@ -47,13 +47,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	report, heard := ask(ctx, pod.Status.PodIP, port)
+	report, heard := applied.Ask(ctx, pod)
 	now := r.Clock.Now()
 	next := decide(now, state{
 		wanted:  digest(wanted),
-		arrived: heard && report.has(wanted),
+		arrived: heard && report.Has(wanted),
 		heard:   heard,
-		ready:   ready(pod),
+		ready:   applied.Ready(pod),
 		last:    r.lastPoke(pod),
 	})
 	return reconcile.Result{RequeueAfter: next.after}, r.apply(ctx, pod, digest(wanted), next, now)
