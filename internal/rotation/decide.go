@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Schedule says what keys to keep and when they change. Durations count as at least a second and at most a century, and RotateEvery
-// as at least a second longer than PublishLead, because a key is published that long before its turn comes. The API refuses anything else;
-// the bounds hold here as well, so that no schedule can make Decide change keys without end.
+// Schedule says what keys to keep and when they change. Durations count as at least a second and at most a century, AcknowledgeWithin as
+// at least nothing, and RotateEvery as at least a second longer than PublishLead, because a key is published that long before its turn
+// comes. The API refuses anything else; the bounds hold here as well, so that no schedule can make Decide change keys without end.
 type Schedule struct {
 	Algorithm   string
 	Bits        int           // the size of RSA keys, 0 for the default of 2048; ignored for the others
@@ -16,12 +16,16 @@ type Schedule struct {
 	PublishLead time.Duration // how long a key is published before it signs
 	Retain      time.Duration // how long a key verifies after it stopped signing
 	Revoked     []string      // ids of keys that must not be trusted any more
+
+	// AcknowledgeWithin is how long a key whose turn has come waits for everybody who depends on it to report it.
+	AcknowledgeWithin time.Duration
 }
 
 // fits says whether a key is of the kind that the schedule asks for now.
 func (s Schedule) fits(k Key) bool { return k.Algorithm == s.Algorithm && k.Bits == s.Bits }
 
-// NextRotation returns when the next key is due to sign. It is in the past where the ring is late, the zero time where no key is Active.
+// NextRotation returns when the next key is due to sign. It is in the past where the ring is late or the key waits to be acknowledged, the
+// zero time where no key is Active.
 func (s Schedule) NextRotation(r Ring) time.Time {
 	s = s.bounded()
 	active, ok := r.Active()
@@ -55,6 +59,7 @@ func (s Schedule) bounded() Schedule {
 	s.PublishLead = min(max(s.PublishLead, shortest), longest)
 	s.RotateEvery = min(max(s.RotateEvery, s.PublishLead+shortest), longest+shortest)
 	s.Retain = min(max(s.Retain, shortest), longest)
+	s.AcknowledgeWithin = min(max(s.AcknowledgeWithin, 0), longest)
 	return s
 }
 
@@ -90,8 +95,10 @@ const (
 	PublishAhead Why = "PublishAhead"
 	// Emergency means that no key signs, because it was revoked; the next one takes over at once, published or not.
 	Emergency Why = "Emergency"
-	// Due means that the turn of the key has come.
+	// Due means that the turn of the key has come, and everybody who depends on it has acknowledged it.
 	Due Why = "Due"
+	// Unacknowledged means that the turn of the key has come, and the time to wait for those who have not acknowledged it is over.
+	Unacknowledged Why = "Unacknowledged"
 	// Retained means that the key has verified for as long as it had to.
 	Retained Why = "Retained"
 	// Revoked means that the key must not be trusted any more.
@@ -115,17 +122,28 @@ type Step struct {
 // Plan is what to do now and when to decide again.
 type Plan struct {
 	Steps     []Step
+	Due       string    // id of the Pending key whose turn has come, whether it signs now or waits to be acknowledged; "" for none
 	NextCheck time.Time // always later than the now that was decided for
+}
+
+// Waits says whether the key that is due goes on waiting to be acknowledged.
+func (p Plan) Waits() bool {
+	return p.Due != "" && !slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Kind == Activate && s.ID == p.Due })
 }
 
 // maxWait bounds NextCheck: callers wait by a monotonic clock, and the deadlines are on the wall clock, which may be set meanwhile.
 const maxWait = time.Hour
 
-// Decide returns what is due at now. The plan is complete: deciding again at the same instant, after it was applied, plans nothing. Every
-// deadline counts from a time in the ring, so a clock that went backwards finds nothing due.
-func Decide(now time.Time, s Schedule, r Ring) Plan {
+// askAgain is how soon to look again whether a key that waits has been acknowledged.
+const askAgain = time.Second
+
+// Decide returns what is due at now. Acknowledged are the ids of the keys that everybody who depends on the ring reports to hold; of
+// interest is the one that a plan without it calls Due. The plan is complete: deciding again at the same instant, after it was applied, plans
+// nothing. Every deadline counts from a time in the ring, so a clock that went backwards finds nothing due, and whoever decides next, perhaps
+// after a restart, waits no longer.
+func Decide(now time.Time, s Schedule, r Ring, acknowledged ...string) Plan {
 	s = s.bounded()
-	d := decision{now: now, schedule: s, ring: slices.Clone(r)}
+	d := decision{now: now, schedule: s, acknowledged: acknowledged, ring: slices.Clone(r)}
 
 	d.dropUntrusted()
 	d.dropRetained()
@@ -134,16 +152,18 @@ func Decide(now time.Time, s Schedule, r Ring) Plan {
 	d.rotate()
 	d.publishAhead()
 
-	return Plan{Steps: d.steps, NextCheck: d.nextCheck()}
+	return Plan{Steps: d.steps, Due: d.due, NextCheck: d.nextCheck()}
 }
 
 // decision is a plan in the making: the steps so far, and the ring as it will be after them. Keys that are still to be generated have
 // no id there.
 type decision struct {
-	now      time.Time
-	schedule Schedule
-	ring     Ring
-	steps    []Step
+	now          time.Time
+	schedule     Schedule
+	acknowledged []string
+	ring         Ring
+	steps        []Step
+	due          string
 }
 
 func (d *decision) dropUntrusted() {
@@ -187,8 +207,16 @@ func (d *decision) keepSigning(empty bool) {
 
 func (d *decision) rotate() {
 	next, ok := d.schedule.pending(d.ring)
-	if ok && !d.now.Before(d.schedule.NextRotation(d.ring)) {
+	turn := d.schedule.NextRotation(d.ring)
+	if !ok || d.now.Before(turn) {
+		return
+	}
+	d.due = next.ID
+	switch {
+	case slices.Contains(d.acknowledged, next.ID):
 		d.activate(next.ID, Due)
+	case !d.now.Before(turn.Add(d.schedule.AcknowledgeWithin)):
+		d.activate(next.ID, Unacknowledged)
 	}
 }
 
@@ -232,10 +260,15 @@ func (d *decision) nextCheck() time.Time {
 			sooner(k.Until(d.schedule.Retain))
 		}
 	}
-	if _, ok := d.schedule.pending(d.ring); ok {
-		sooner(d.schedule.NextRotation(d.ring))
-	} else {
+	turn := d.schedule.NextRotation(d.ring)
+	switch _, ok := d.schedule.pending(d.ring); {
+	case !ok:
 		sooner(d.publishAt())
+	case d.now.Before(turn):
+		sooner(turn)
+	default: // it waits
+		sooner(d.now.Add(askAgain))
+		sooner(turn.Add(d.schedule.AcknowledgeWithin))
 	}
 	return next
 }

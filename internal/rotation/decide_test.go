@@ -11,7 +11,9 @@ import (
 
 var (
 	start    = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	schedule = rotation.Schedule{Algorithm: "ES256", RotateEvery: 30 * time.Minute, PublishLead: 10 * time.Minute, Retain: 20 * time.Minute}
+	schedule = rotation.Schedule{
+		Algorithm: "ES256", RotateEvery: 30 * time.Minute, PublishLead: 10 * time.Minute, Retain: 20 * time.Minute, AcknowledgeWithin: 5 * time.Minute,
+	}
 )
 
 func at(minutes int) time.Time { return start.Add(time.Duration(minutes) * time.Minute) }
@@ -45,12 +47,14 @@ func TestDecide(t *testing.T) {
 	rs := rotation.Key{ID: "rs", Algorithm: "RS256", Bits: 2048, Phase: rotation.Pending, PublishedAt: at(5)}
 
 	for _, tc := range []struct {
-		name   string
-		now    time.Time
-		change func(*rotation.Schedule)
-		ring   rotation.Ring
-		steps  []rotation.Step
-		next   time.Time
+		name         string
+		now          time.Time
+		change       func(*rotation.Schedule)
+		ring         rotation.Ring
+		acknowledged []string
+		steps        []rotation.Step
+		due          string
+		next         time.Time
 	}{
 		{
 			name: "bootstraps an empty ring with a key that signs at once",
@@ -69,8 +73,45 @@ func TestDecide(t *testing.T) {
 			now:  at(29), ring: rotation.Ring{active("a", 0, 0), pending("b", 20)}, next: at(30),
 		},
 		{
-			name: "activates the next key when its turn has come",
-			now:  at(30), ring: rotation.Ring{active("a", 0, 0), pending("b", 20)}, steps: []rotation.Step{activate("b", rotation.Due)}, next: at(50),
+			name: "activates the next key when its turn has come and it is acknowledged",
+			now:  at(30), ring: rotation.Ring{active("a", 0, 0), pending("b", 20)}, acknowledged: []string{"b"},
+			steps: []rotation.Step{activate("b", rotation.Due)}, due: "b", next: at(50),
+		},
+		{
+			name: "does not take an acknowledged key before its turn",
+			now:  at(29), ring: rotation.Ring{active("a", 0, 0), pending("b", 20)}, acknowledged: []string{"b"}, next: at(30),
+		},
+		{
+			name: "waits for a key to be acknowledged, and looks again soon",
+			now:  at(30), ring: rotation.Ring{active("a", 0, 0), pending("b", 20)}, acknowledged: []string{"a"}, due: "b", next: at(30).Add(time.Second),
+		},
+		{
+			name: "looks again when the time to wait is over",
+			now:  at(35).Add(-time.Millisecond), ring: rotation.Ring{active("a", 0, 0), pending("b", 20)}, due: "b", next: at(35),
+		},
+		{
+			name: "goes ahead when the time to wait is over",
+			now:  at(35), ring: rotation.Ring{active("a", 0, 0), pending("b", 20)},
+			steps: []rotation.Step{activate("b", rotation.Unacknowledged)}, due: "b", next: at(55),
+		},
+		{
+			name: "waits from the turn of a key that was published late",
+			now:  at(49), ring: rotation.Ring{active("a", 0, 0), pending("b", 35)}, due: "b", next: at(49).Add(time.Second),
+		},
+		{
+			name: "goes ahead at once where it need not wait",
+			now:  at(30), change: func(s *rotation.Schedule) { s.AcknowledgeWithin = 0 }, ring: rotation.Ring{active("a", 0, 0), pending("b", 20)},
+			steps: []rotation.Step{activate("b", rotation.Unacknowledged)}, due: "b", next: at(50),
+		},
+		{
+			name: "goes ahead at once where it should wait for less than nothing",
+			now:  at(30), change: func(s *rotation.Schedule) { s.AcknowledgeWithin = -time.Hour }, ring: rotation.Ring{active("a", 0, 0), pending("b", 20)},
+			steps: []rotation.Step{activate("b", rotation.Unacknowledged)}, due: "b", next: at(50),
+		},
+		{
+			name: "replaces a key that is revoked while it waits",
+			now:  at(31), change: func(s *rotation.Schedule) { s.Revoked = []string{"b"} }, ring: rotation.Ring{active("a", 0, 0), pending("b", 20)},
+			acknowledged: []string{"b"}, steps: []rotation.Step{remove("b", rotation.Revoked), generate(rotation.Pending, rotation.PublishAhead)}, next: at(41),
 		},
 		{
 			name: "holds the lead when the manager was away and published late",
@@ -163,8 +204,8 @@ func TestDecide(t *testing.T) {
 			if tc.change != nil {
 				tc.change(&s)
 			}
-			got := rotation.Decide(tc.now, s, tc.ring)
-			if diff := cmp.Diff(got, rotation.Plan{Steps: tc.steps, NextCheck: tc.next}); diff != "" {
+			got := rotation.Decide(tc.now, s, tc.ring, tc.acknowledged...)
+			if diff := cmp.Diff(got, rotation.Plan{Steps: tc.steps, Due: tc.due, NextCheck: tc.next}); diff != "" {
 				t.Errorf("got -, want +:\n%s", diff)
 			}
 		})
