@@ -104,6 +104,18 @@ func TestWrongObjectsAreRefusedWithPathAndReason(t *testing.T) {
 			reason: "must be at least 1s",
 		},
 		{
+			name:   "SigningKey: to wait for less than nothing",
+			object: signingKey + `spec: {acknowledgeWithin: -1s}}`,
+			path:   "spec.acknowledgeWithin",
+			reason: "must be a duration in hours, minutes and seconds",
+		},
+		{
+			name:   "SigningKey: to wait without end",
+			object: signingKey + `spec: {acknowledgeWithin: 87601h}}`,
+			path:   "spec.acknowledgeWithin",
+			reason: "must be at most 87600h",
+		},
+		{
 			name:   "SigningKey: no retention",
 			object: signingKey + `spec: {retain: 0s}}`,
 			path:   "spec.retain",

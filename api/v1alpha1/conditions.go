@@ -7,6 +7,10 @@ const (
 	ConditionReady    = "Ready"
 )
 
+// ConditionAcknowledged is a SigningKey's: whether all that depend on the key that signs had reported it before it did. Its reasons are
+// Acknowledged, Unacknowledged, NotAwaited and NotObserved.
+const ConditionAcknowledged = "Acknowledged"
+
 // Condition reasons. They are stable: alerts and scripts may rely on them.
 const (
 	// ReasonAccepted: nothing is wrong with the object.
@@ -27,6 +31,14 @@ const (
 	ReasonNotOwned = "NotOwned"
 	// ReasonProgressing: the work is under way; the message says what is awaited.
 	ReasonProgressing = "Progressing"
+	// ReasonAcknowledged: every ready pod that depends on the key had reported it before it signed.
+	ReasonAcknowledged = "Acknowledged"
+	// ReasonUnacknowledged: the time to wait was over; the message names the pods that had not reported the key. They may have refused its tokens.
+	ReasonUnacknowledged = "Unacknowledged"
+	// ReasonNotAwaited: the key had to sign at once, as the first one or in the place of a revoked one. Nobody was asked.
+	ReasonNotAwaited = "NotAwaited"
+	// ReasonNotObserved: the key signs, and the manager was stopped before it could say who had reported it.
+	ReasonNotObserved = "NotObserved"
 )
 
 // Labels and annotations that Latchkey reads or writes.

@@ -42,6 +42,16 @@ type SigningKeySpec struct {
 	// +optional
 	PublishLead metav1.Duration `json:"publishLead,omitempty,omitzero"`
 
+	// acknowledgeWithin is how long a key whose turn to sign has come waits until every ready pod that depends on it, with a sidecar or with a
+	// token service, reports that it holds the key; 0s to 87600h. The key that signed goes on signing meanwhile, and status.waitingFor names who is
+	// awaited. After that time the new key signs all the same, and the condition Acknowledged is False. With 0s pods are asked once and
+	// not waited for. The first key, and one that takes over from a revoked one, never wait. Default: 5m.
+	// +kubebuilder:default="5m"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')",message="must be a duration in hours, minutes and seconds, such as 720h, 1h30m or 90s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('87600h')",message="must be at most 87600h (10 years)"
+	// +optional
+	AcknowledgeWithin *metav1.Duration `json:"acknowledgeWithin,omitempty"`
+
 	// retain is how long a key still verifies after it stopped signing; at least 1s. It must outlast every token that the key
 	// signed: the longest token lifetime plus a minute of clock skew. Default: 24h.
 	// +kubebuilder:default="24h"
@@ -78,7 +88,8 @@ const (
 
 // SigningKeyStatus is what the manager last saw and did.
 type SigningKeyStatus struct {
-	// conditions are Accepted and Ready. Ready is False with reason Unreadable when the Secret cannot be read; nothing is minted then.
+	// conditions are Accepted, Ready and Acknowledged. Ready is False with reason Unreadable when the Secret cannot be read; nothing is minted then.
+	// Acknowledged tells how the key that signs came to sign: it is False with reason Unacknowledged when some pod had not reported it in time.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
@@ -94,9 +105,21 @@ type SigningKeyStatus struct {
 	// +optional
 	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
 
-	// nextRotation is when the next key is due to sign.
+	// nextRotation is when the next key is due to sign. It is in the past while that key waits to be acknowledged.
 	// +optional
 	NextRotation *metav1.Time `json:"nextRotation,omitempty"`
+
+	// waitingFor names the pods that the next key waits for, in alphabetical order: its turn has come, and they have not reported that they hold
+	// it. The first ten of them; waitingForCount is how many they are in all.
+	// +kubebuilder:validation:MaxItems=10
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=atomic
+	// +optional
+	WaitingFor []string `json:"waitingFor,omitempty"`
+
+	// waitingForCount is how many pods the next key waits for.
+	// +optional
+	WaitingForCount int32 `json:"waitingForCount,omitempty"`
 
 	// keys lists every key of the ring.
 	// +kubebuilder:validation:MaxItems=1024

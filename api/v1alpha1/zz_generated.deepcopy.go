@@ -478,6 +478,11 @@ func (in *SigningKeySpec) DeepCopyInto(out *SigningKeySpec) {
 	*out = *in
 	out.RotateEvery = in.RotateEvery
 	out.PublishLead = in.PublishLead
+	if in.AcknowledgeWithin != nil {
+		in, out := &in.AcknowledgeWithin, &out.AcknowledgeWithin
+		*out = new(v1.Duration)
+		**out = **in
+	}
 	out.Retain = in.Retain
 	if in.RevokedKeyIDs != nil {
 		in, out := &in.RevokedKeyIDs, &out.RevokedKeyIDs
@@ -513,6 +518,11 @@ func (in *SigningKeyStatus) DeepCopyInto(out *SigningKeyStatus) {
 	if in.NextRotation != nil {
 		in, out := &in.NextRotation, &out.NextRotation
 		*out = (*in).DeepCopy()
+	}
+	if in.WaitingFor != nil {
+		in, out := &in.WaitingFor, &out.WaitingFor
+		*out = make([]string, len(*in))
+		copy(*out, *in)
 	}
 	if in.Keys != nil {
 		in, out := &in.Keys, &out.Keys

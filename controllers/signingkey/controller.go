@@ -3,9 +3,11 @@ package signingkey
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	applycore "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -26,11 +28,16 @@ type Reconciler struct {
 	Live   client.Reader
 	Clock  clock.PassiveClock
 	Events events.EventRecorder
+
+	mu    sync.Mutex
+	heard map[types.NamespacedName]reports // while a key is due
 }
 
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=signingkeys,verbs=get;list;watch
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=signingkeys/status,verbs=update
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=signingkeys/finalizers,verbs=update
+// +kubebuilder:rbac:groups=auth.latchkey.dev,resources=authpolicies;tokenissuers,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
@@ -40,16 +47,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	key := &v1alpha1.SigningKey{}
 	if err := r.Client.Get(ctx, request.NamespacedName, key); err != nil || !key.DeletionTimestamp.IsZero() {
 		forget(request.NamespacedName)
+		r.forgetReports(request.NamespacedName)
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	now := r.Clock.Now()
 	seen, err := r.observe(ctx, key)
 	if err != nil {
-		return r.report(ctx, key, nil, now, time.Time{}, err)
+		return r.report(ctx, key, decision{now: r.Clock.Now()}, nil, err)
 	}
-	plan := decide(now, schedule(key.Spec), seen)
-	ring, err := r.apply(ctx, key, seen, plan, now)
-	return r.report(ctx, key, ring, now, plan.NextCheck, err)
+	made, err := r.decide(ctx, key, seen)
+	if err != nil {
+		return r.report(ctx, key, made, nil, err)
+	}
+	ring, err := r.apply(ctx, key, seen, made)
+	return r.report(ctx, key, made, ring, err)
 }
 
 // observed is what the cluster holds of one SigningKey, read from the API server: a cache that is a moment behind would have us decide
@@ -103,11 +113,36 @@ func (r *Reconciler) observe(ctx context.Context, key *v1alpha1.SigningKey) (*ob
 	return seen, err
 }
 
+// decision is what is due, and what it was decided from.
+type decision struct {
+	now   time.Time
+	plan  rotation.Plan
+	heard acknowledgement
+}
+
+// decide asks the pods that depend on the key whose turn has come, and nobody while there is none. Asking takes time: the clock is read
+// again after it.
+func (r *Reconciler) decide(ctx context.Context, key *v1alpha1.SigningKey, seen *observed) (decision, error) {
+	made := decision{now: r.Clock.Now()}
+	made.plan = decide(made.now, schedule(key.Spec), seen)
+	if made.plan.Due == "" {
+		r.forgetReports(client.ObjectKeyFromObject(key))
+		return made, nil
+	}
+	var err error
+	if made.heard, err = r.ask(ctx, key, made.plan.Due); err != nil {
+		return made, err
+	}
+	made.now = r.Clock.Now()
+	made.plan = decide(made.now, schedule(key.Spec), seen, made.heard.complete()...)
+	return made, nil
+}
+
 // apply carries the plan out: the Secret first, by a write that fails if anybody else has written it since, and then the published set. So
 // what is published is always what is stored.
-func (r *Reconciler) apply(ctx context.Context, key *v1alpha1.SigningKey, seen *observed, plan rotation.Plan, now time.Time) (*signing.Ring, error) {
-	retain := key.Spec.Retain.Duration
-	ring, err := seen.ring.Execute(plan, now, signing.Generate)
+func (r *Reconciler) apply(ctx context.Context, key *v1alpha1.SigningKey, seen *observed, made decision) (*signing.Ring, error) {
+	now, retain := made.now, key.Spec.Retain.Duration
+	ring, err := seen.ring.Execute(made.plan, now, signing.Generate)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +160,7 @@ func (r *Reconciler) apply(ctx context.Context, key *v1alpha1.SigningKey, seen *
 	if _, err = r.objects().StoreSecret(ctx, key, seen.secret, signingName(key), corev1.SecretTypeOpaque, data); err != nil {
 		return nil, err
 	}
-	r.announce(key, seen.ring.Rotation(), ring.Rotation())
+	r.announce(key, made, seen.ring.Rotation(), ring.Rotation())
 	return ring, r.publish(ctx, key, seen, set)
 }
 

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/keyset"
 	"github.com/latchkey-dev/latchkey/internal/rotation"
@@ -21,6 +24,8 @@ func schedule(spec v1alpha1.SigningKeySpec) rotation.Schedule {
 		PublishLead: spec.PublishLead.Duration,
 		Retain:      spec.Retain.Duration,
 		Revoked:     spec.RevokedKeyIDs,
+
+		AcknowledgeWithin: ptr.Deref(spec.AcknowledgeWithin, metav1.Duration{}).Duration, // the API server fills in the default
 	}
 	if strings.HasPrefix(s.Algorithm, "RS") || strings.HasPrefix(s.Algorithm, "PS") {
 		if s.Bits = int(spec.RSABits); s.Bits == 0 {
@@ -32,7 +37,7 @@ func schedule(spec v1alpha1.SigningKeySpec) rotation.Schedule {
 
 // decide returns what is due. A Pending key that the published set lacks cannot be known to any verifier, whatever its times say: the
 // manager was killed before it published, or somebody removed the set. It gives way to a new key, whose lead begins now.
-func decide(now time.Time, s rotation.Schedule, seen *observed) rotation.Plan {
+func decide(now time.Time, s rotation.Schedule, seen *observed, acknowledged ...string) rotation.Plan {
 	var dropped []rotation.Step
 	ring := slices.DeleteFunc(seen.ring.Rotation(), func(k rotation.Key) bool {
 		unknown := k.Phase == rotation.Pending && !seen.published(k.ID)
@@ -41,7 +46,7 @@ func decide(now time.Time, s rotation.Schedule, seen *observed) rotation.Plan {
 		}
 		return unknown
 	})
-	plan := rotation.Decide(now, s, ring)
+	plan := rotation.Decide(now, s, ring, acknowledged...)
 	plan.Steps = append(dropped, plan.Steps...)
 	return plan
 }

@@ -17,7 +17,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		For(&v1alpha1.SigningKey{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&corev1.ConfigMap{}).
 		Owns(&corev1.Secret{}, builder.OnlyMetadata).
-		// Making an RSA key takes seconds; other keys do not wait for it.
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
+		// Making an RSA key takes seconds, and so does asking pods that do not answer; other keys do not wait for it.
+		WithOptions(controller.Options{MaxConcurrentReconciles: 16}).
 		Complete(r)
 }

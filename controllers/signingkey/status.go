@@ -21,8 +21,8 @@ import (
 )
 
 // report writes the status, if it has changed, and says when to come back. Ring is what is stored now, nil when that is not known.
-func (r *Reconciler) report(ctx context.Context, key *v1alpha1.SigningKey, ring *signing.Ring, now, nextCheck time.Time, failed error) (reconcile.Result, error) {
-	reason := refusal(failed)
+func (r *Reconciler) report(ctx context.Context, key *v1alpha1.SigningKey, made decision, ring *signing.Ring, failed error) (reconcile.Result, error) {
+	now, reason := made.now, refusal(failed)
 	if failed != nil && reason == "" {
 		return again(failed)
 	}
@@ -34,7 +34,9 @@ func (r *Reconciler) report(ctx context.Context, key *v1alpha1.SigningKey, ring 
 		set(key, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady, "a key signs, and the key set is published", now)
 	}
 	if ring != nil {
-		describe(key, ring.Rotation())
+		tellAcknowledged(key, made, ring.Rotation())
+		describe(key, made, ring.Rotation())
+		observeRing(key, ring.Rotation())
 	}
 	observeReady(client.ObjectKeyFromObject(key), failed == nil)
 	if !equality.Semantic.DeepEqual(before, &key.Status) {
@@ -44,6 +46,11 @@ func (r *Reconciler) report(ctx context.Context, key *v1alpha1.SigningKey, ring 
 		if err := r.Client.Status().Update(ctx, key); err != nil {
 			return again(fmt.Errorf("write the status: %w", err))
 		}
+		if before.WaitingForCount == 0 && key.Status.WaitingForCount > 0 {
+			r.Events.Eventf(key, nil, corev1.EventTypeWarning, eventKeyWaiting, "Rotate",
+				"key %s is due to sign and waits, until %s at the latest, for %d pods that have not reported it: %s", made.plan.Due,
+				deadline(key, ring.Rotation()).UTC().Format(time.RFC3339), len(made.heard.missing), made.heard)
+		}
 	}
 	if reason == v1alpha1.ReasonUnreadable {
 		return reconcile.Result{}, nil // a change of the Secret wakes us
@@ -51,7 +58,7 @@ func (r *Reconciler) report(ctx context.Context, key *v1alpha1.SigningKey, ring 
 	if failed != nil {
 		return reconcile.Result{}, failed
 	}
-	return reconcile.Result{RequeueAfter: nextCheck.Sub(now)}, nil
+	return reconcile.Result{RequeueAfter: made.plan.NextCheck.Sub(now)}, nil
 }
 
 // refusal is the condition reason of a failure that only a change of some object can mend; "" for all others.
@@ -63,10 +70,49 @@ func refusal(err error) string {
 	return owned.Refusal(err)
 }
 
+// tellAcknowledged says how the key that signs came to sign. That is decided once, when it begins to; later there is nothing to see of it.
+func tellAcknowledged(key *v1alpha1.SigningKey, made decision, ring rotation.Ring) {
+	active, _ := ring.Active()
+	tell := func(status metav1.ConditionStatus, reason, format string, args ...any) {
+		set(key, v1alpha1.ConditionAcknowledged, status, reason, fmt.Sprintf("key %s %s", active.ID, fmt.Sprintf(format, args...)), made.now)
+	}
+	switch why, begins := made.activation(); {
+	case begins && why == rotation.Due:
+		tell(metav1.ConditionTrue, v1alpha1.ReasonAcknowledged, "was reported by every ready pod that depends on it before it signed")
+	case begins && why == rotation.Unacknowledged:
+		tell(metav1.ConditionFalse, v1alpha1.ReasonUnacknowledged, "signs although %d pods had not reported it within %s: %s",
+			len(made.heard.missing), schedule(key.Spec).AcknowledgeWithin, made.heard)
+	case begins:
+		tell(metav1.ConditionTrue, v1alpha1.ReasonNotAwaited, "had to sign at once, and nobody was asked")
+	case key.Status.ActiveKeyID != active.ID || meta.FindStatusCondition(key.Status.Conditions, v1alpha1.ConditionAcknowledged) == nil:
+		tell(metav1.ConditionUnknown, v1alpha1.ReasonNotObserved, "signs, and the manager was stopped before it could say who had reported it")
+	}
+}
+
+// activation is why some key begins to sign by this decision.
+func (d decision) activation() (why rotation.Why, begins bool) {
+	for _, step := range d.plan.Steps {
+		if step.Kind == rotation.Activate || step.Kind == rotation.Generate && step.Phase == rotation.Active {
+			return step.Why, true
+		}
+	}
+	return "", false
+}
+
+// deadline is when a key that is due signs whether it is acknowledged or not.
+func deadline(key *v1alpha1.SigningKey, ring rotation.Ring) time.Time {
+	s := schedule(key.Spec)
+	return s.NextRotation(ring).Add(s.AcknowledgeWithin)
+}
+
 // describe fills in what the status tells of the ring.
-func describe(key *v1alpha1.SigningKey, ring rotation.Ring) {
+func describe(key *v1alpha1.SigningKey, made decision, ring rotation.Ring) {
 	status := &key.Status
 	status.ActiveKeyID, status.ActiveSince, status.NextRotation, status.Keys = "", nil, nil, nil
+	status.WaitingFor, status.WaitingForCount = nil, 0
+	if made.plan.Waits() {
+		status.WaitingFor, status.WaitingForCount = made.heard.named(), int32(len(made.heard.missing)) //nolint:gosec // pods of a namespace
+	}
 	if active, ok := ring.Active(); ok {
 		status.ActiveKeyID = active.ID
 		status.ActiveSince = moment(active.ActivatedAt)
@@ -98,12 +144,15 @@ const (
 	eventKeyActivated = "KeyActivated"
 	eventKeyRemoved   = "KeyRemoved"
 	eventKeyRevoked   = "KeyRevoked"
+
+	eventKeyWaiting                 = "KeyWaiting"
+	eventKeyActivatedUnacknowledged = "KeyActivatedUnacknowledged"
 )
 
 // announce tells of each key that changed its role, in events and metrics. Before it is called the change has been stored.
-func (r *Reconciler) announce(key *v1alpha1.SigningKey, before, after rotation.Ring) {
-	tell := func(eventType, reason, note, id string) {
-		r.Events.Eventf(key, nil, eventType, reason, "Rotate", note, id)
+func (r *Reconciler) announce(key *v1alpha1.SigningKey, made decision, before, after rotation.Ring) {
+	tell := func(eventType, reason, note string, args ...any) {
+		r.Events.Eventf(key, nil, eventType, reason, "Rotate", note, args...)
 		transitions.WithLabelValues(reason).Inc()
 	}
 	find := func(ring rotation.Ring, id string) (rotation.Key, bool) {
@@ -121,6 +170,14 @@ func (r *Reconciler) announce(key *v1alpha1.SigningKey, before, after rotation.R
 		case k.Phase == rotation.Active && was.Phase != rotation.Active:
 			tell(corev1.EventTypeNormal, eventKeyActivated, "key %s signs from now on", k.ID)
 		}
+	}
+	switch why, _ := made.activation(); why {
+	case rotation.Due:
+		acknowledged.Observe(made.now.Sub(schedule(key.Spec).NextRotation(before)).Seconds())
+	case rotation.Unacknowledged:
+		tell(corev1.EventTypeWarning, eventKeyActivatedUnacknowledged, "key %s signs although %d pods that depend on it have not reported it: %s",
+			made.plan.Due, len(made.heard.missing), made.heard)
+	default: // nobody was waited for
 	}
 	for _, k := range before {
 		if _, there := find(after, k.ID); there {
