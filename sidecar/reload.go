@@ -48,6 +48,9 @@ func (v *volume) set(state volumeState) {
 	v.state = state
 }
 
+// errNoBundle says that the directory can be read and holds no bundle.
+var errNoBundle = errors.New(bundle.FileName + " is not there")
+
 // load brings what the bundle's directory holds into force. When it cannot, the last good bundle stays, and the sidecar says so: in its
 // state, in its log and in its metrics. Calls come one after the other. What a bundle sets going ends with ctx.
 func (s *sidecar) load(ctx context.Context, tree filetree.Tree, readErr error) {
@@ -59,6 +62,11 @@ func (s *sidecar) load(ctx context.Context, tree filetree.Tree, readErr error) {
 		if hash != state.Applied {
 			err = s.apply(ctx, tree)
 		}
+	}
+	if errors.Is(err, errNoBundle) && state.Applied == "" {
+		// The pod is faster than the manager. Nothing was rejected: there is nothing yet.
+		s.log.Info("waiting for the first bundle; until then requests are refused", "file", bundle.FileName)
+		return
 	}
 	if err != nil {
 		if state.Rejected == hash && state.Error == err.Error() {
@@ -85,7 +93,7 @@ func (s *sidecar) load(ctx context.Context, tree filetree.Tree, readErr error) {
 func (s *sidecar) apply(ctx context.Context, tree filetree.Tree) error {
 	data, there := tree[bundle.FileName]
 	if !there {
-		return errors.New(bundle.FileName + " is not there")
+		return errNoBundle
 	}
 	parsed, err := bundle.Parse(data)
 	if err != nil {
