@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/filetree"
+	"github.com/latchkey-dev/latchkey/internal/panics"
 	"github.com/latchkey-dev/latchkey/sidecar/tokenservice"
 )
 
@@ -127,7 +128,7 @@ func (s *sidecar) listen(background context.Context, config Config) (traffic, ow
 
 func (s *sidecar) newServer(background context.Context, handler http.Handler) *http.Server {
 	server := &http.Server{
-		Handler:                      handler,
+		Handler:                      panics.Heard(handler, s.log),
 		Protocols:                    new(http.Protocols),
 		DisableGeneralOptionsHandler: true, // OPTIONS * is judged like any other request
 		ReadHeaderTimeout:            10 * time.Second,

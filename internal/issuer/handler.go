@@ -189,7 +189,7 @@ type grantBody struct {
 
 func writeGrant(w http.ResponseWriter, path string, g grant) error {
 	body, err := json.Marshal(grantBody{AccessToken: g.accessToken, TokenType: "Bearer", //nolint:gosec // the client asked for it
-		ExpiresIn: int64(g.expiresIn / time.Second), RefreshExpiresIn: int64(g.endsIn / time.Second)})
+		ExpiresIn: int64((g.expiresIn + time.Second - 1) / time.Second), RefreshExpiresIn: int64(g.endsIn / time.Second)})
 	if err != nil {
 		return err
 	}

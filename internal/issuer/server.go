@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/issuer/session"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store/sqlite"
+	"github.com/latchkey-dev/latchkey/internal/panics"
 )
 
 const (
@@ -93,7 +94,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 // serve serves until ctx is done, and then until the requests in flight are answered. Without a tls.Config it speaks plain HTTP.
 func serve(ctx context.Context, listener net.Listener, secure *tls.Config, handler http.Handler, log *slog.Logger) error {
 	server := &http.Server{
-		Handler:        handler,
+		Handler:        panics.Heard(handler, log),
 		TLSConfig:      secure,
 		ReadTimeout:    readTimeout,
 		WriteTimeout:   30 * time.Second, // streams move it on with everything they write
