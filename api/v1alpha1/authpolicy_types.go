@@ -290,7 +290,8 @@ type PolicySession struct {
 // AuthPolicyStatus is what the manager last saw and did.
 type AuthPolicyStatus struct {
 	// conditions are Accepted (the policy compiles, its references are there, and no older policy takes its pods) and Ready (its bundle is
-	// written for the pods to read).
+	// written for the pods to read). Ready is False with the reason of Accepted while that is False, except for Conflicted: the bundle of
+	// such a policy is written for the pods that it does govern.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
@@ -313,9 +314,10 @@ type AuthPolicyStatus struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=ap,path=authpolicies,categories=latchkey
 // +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name="Accepted Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].reason`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Ready Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Pods",type=integer,JSONPath=`.status.pods`
-// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Revision",type=string,priority=1,JSONPath=`.status.revision`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="the name must be at most 52 characters: the names of Secrets and ConfigMaps are made from it",fieldPath=".metadata"

@@ -1,7 +1,8 @@
 package v1alpha1
 
 // Condition types. Every kind has Accepted (the object makes sense and everything it refers to is there) and Ready (what it
-// asks for has been done). Both carry the observedGeneration they speak of.
+// asks for has been done). Both carry the observedGeneration they speak of. While Accepted is False, Ready is False with the same reason; only
+// a Conflicted AuthPolicy may be Ready.
 const (
 	ConditionAccepted = "Accepted"
 	ConditionReady    = "Ready"

@@ -125,7 +125,9 @@ type Storage struct {
 
 // TokenIssuerStatus is what the manager last saw and did.
 type TokenIssuerStatus struct {
-	// conditions are Accepted (the object makes sense and what it refers to is there) and Ready (the token service answers).
+	// conditions are Accepted (the object makes sense and what it refers to is there) and Ready (the token service answers,
+	// set up as asked). Ready is False with the reason of Accepted while that is False, though a token service that was set up before runs on:
+	// see readyReplicas.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
@@ -150,6 +152,7 @@ type TokenIssuerStatus struct {
 // +kubebuilder:resource:shortName=ti,categories=latchkey
 // +kubebuilder:printcolumn:name="Issuer",type=string,JSONPath=`.spec.issuer`
 // +kubebuilder:printcolumn:name="Signing Key",type=string,JSONPath=`.spec.signingKeyRef.name`
+// +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="URL",type=string,priority=1,JSONPath=`.status.url`

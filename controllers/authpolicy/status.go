@@ -27,8 +27,9 @@ func (r *Reconciler) report(ctx context.Context, policy *v1alpha1.AuthPolicy, se
 	status := &policy.Status
 	status.Revision = revision(seen.written.document())
 	status.Pods = governed(policy, seen.pods)
-	set(policy, v1alpha1.ConditionAccepted, acceptance(policy, seen, problems), r.Clock.Now())
-	set(policy, v1alpha1.ConditionReady, readiness(status.Revision, seen.lastGood, problems, applied), r.Clock.Now())
+	accepted := acceptance(policy, seen, problems)
+	set(policy, v1alpha1.ConditionAccepted, accepted, r.Clock.Now())
+	set(policy, v1alpha1.ConditionReady, readiness(accepted, status.Revision, seen.lastGood, problems, applied), r.Clock.Now())
 	if !equality.Semantic.DeepEqual(before, status) {
 		if err := r.Client.Status().Update(ctx, policy); err != nil {
 			return again(fmt.Errorf("write the status: %w", err))
@@ -51,17 +52,23 @@ func acceptance(policy *v1alpha1.AuthPolicy, seen *observed, problems []problem)
 	return problem{v1alpha1.ReasonAccepted, "the policy compiles and its references are there"}
 }
 
-// readiness says whether the bundle that is in force is the one that the policy asks for.
-func readiness(revision string, last *lastGood, problems []problem, applied error) problem {
+// readiness says whether the bundle that is in force is the one that the policy asks for. Its reason is the one that decides: what is not
+// accepted comes first. A conflict is none of the bundle's.
+func readiness(accepted problem, revision string, last *lastGood, problems []problem, applied error) problem {
+	fine := accepted.reason == v1alpha1.ReasonAccepted || accepted.reason == v1alpha1.ReasonConflicted
 	switch {
-	case applied != nil:
+	case fine && applied != nil:
 		return problem{owned.Refusal(applied), applied.Error()}
-	case len(problems) == 0:
+	case fine:
 		return problem{v1alpha1.ReasonReady, "the bundle is written for the pods to read"}
+	case applied != nil:
+		return problem{accepted.reason, fmt.Sprintf("see Accepted; and %v", applied)}
+	case len(problems) == 0:
+		return problem{accepted.reason, "the bundle is written, but the policy selects no pods: see Accepted"}
 	case revision != "":
-		return problem{joined(problems).reason, fmt.Sprintf("the last good bundle, %s, stays in force, %s: see Accepted", revision, last.age())}
+		return problem{accepted.reason, fmt.Sprintf("the last good bundle, %s, stays in force, %s: see Accepted", revision, last.age())}
 	default:
-		return problem{joined(problems).reason, "there is no bundle yet, so pods answer 503: see Accepted"}
+		return problem{accepted.reason, "there is no bundle yet, so pods answer 503: see Accepted"}
 	}
 }
 

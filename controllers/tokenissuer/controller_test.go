@@ -359,7 +359,7 @@ func TestARunningTokenServiceSurvivesAWrongEdit(t *testing.T) {
 	if got := get(b, &appsv1.Deployment{}, "auth-issuer").ResourceVersion; got != before {
 		t.Error("got the Deployment written, want it left as it runs")
 	}
-	if got, want := b.conditions(), "RefNotFound Ready"; got != want {
+	if got, want := b.conditions(), "RefNotFound RefNotFound"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -45,20 +45,22 @@ func judge(issuer *v1alpha1.TokenIssuer, seen *observed) verdict {
 	return verdict{v1alpha1.ReasonAccepted, "the token service is set up as asked"}
 }
 
-// readiness says whether the token service answers.
+// readiness says whether the token service answers, set up as asked. Its reason is the one that decides: what is not accepted comes first.
 func readiness(seen *observed, accepted verdict, applied error) verdict {
 	ready := seen.deployment.Status.ReadyReplicas > 0
 	switch {
+	case !accepted.accepted() && owned.Refusal(applied) != "":
+		return verdict{accepted.reason, fmt.Sprintf("see Accepted; and %v", applied)}
+	case !accepted.accepted() && ready:
+		return verdict{accepted.reason, "the token service answers, as it was set up before: see Accepted"}
+	case !accepted.accepted():
+		return verdict{accepted.reason, "not set up: see Accepted"}
 	case owned.Refusal(applied) != "":
 		return verdict{owned.Refusal(applied), applied.Error()}
-	case ready && accepted.accepted():
-		return verdict{v1alpha1.ReasonReady, "the token service answers"}
 	case ready:
-		return verdict{v1alpha1.ReasonReady, "the token service answers, as it was set up before: see Accepted"}
-	case accepted.accepted():
-		return verdict{v1alpha1.ReasonProgressing, fmt.Sprintf("waiting for the pod of Deployment %q to become ready", seen.deployment.Name)}
+		return verdict{v1alpha1.ReasonReady, "the token service answers"}
 	default:
-		return verdict{accepted.reason, "not set up yet: see Accepted"}
+		return verdict{v1alpha1.ReasonProgressing, fmt.Sprintf("waiting for the pod of Deployment %q to become ready", seen.deployment.Name)}
 	}
 }
 
