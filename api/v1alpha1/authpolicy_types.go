@@ -154,7 +154,8 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.claims) || self.access == 'Authenticated'",message="claims goes with access: Authenticated only",fieldPath=".claims"
 type PolicyRule struct {
-	// paths of which at least one must match the request's. Unset: every path. At most 32.
+	// paths of which at least one must match the request's. At most 32. Unset: every path, so a misspelt name of this field must not go
+	// unnoticed: kubectl apply refuses fields that it does not know, while kubectl patch only warns of them and leaves them out.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=atomic
