@@ -62,10 +62,11 @@ type Report struct {
 }
 
 // Has reports whether the pod has read all that it should have: the hash of each volume's files, by the volume's name. What it rejected
-// has arrived as well: sending it again helps nobody.
+// has arrived as well: sending it again helps nobody. A pod that still rejects something else has not seen yet that this is gone.
 func (r Report) Has(wanted map[string]string) bool {
 	for name, hash := range wanted {
-		if volume := r.Volumes[name]; volume.Applied != hash && volume.Rejected != hash {
+		volume := r.Volumes[name]
+		if volume.Rejected != hash && (volume.Applied != hash || volume.Rejected != "") {
 			return false
 		}
 	}

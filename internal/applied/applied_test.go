@@ -39,7 +39,7 @@ func answer(t *testing.T, podIP string, port int, report string) {
 
 func TestEachKindOfPodIsAskedWhereItAnswers(t *testing.T) {
 	const sidecar, service = "127.81.0.1", "127.81.0.2"
-	answer(t, sidecar, 15020, `{"volumes":{"latchkey-bundle":{"applied":"h","rejected":"r"}},"keyIDs":["a","b"],"revocations":{"i":1}}`)
+	answer(t, sidecar, 15020, `{"volumes":{"latchkey-bundle":{"applied":"h"}},"keyIDs":["a","b"],"revocations":{"i":1}}`)
 	answer(t, service, 8081, `{"volumes":{"latchkey-ring":{"applied":"h"}},"keyIDs":["a"]}`)
 	sidecars, issuers := map[string]string{v1alpha1.LabelPod: v1alpha1.LabelPodSidecar}, map[string]string{v1alpha1.LabelPod: v1alpha1.LabelPodIssuer}
 	for _, test := range []struct {
@@ -70,5 +70,16 @@ func TestEachKindOfPodIsAskedWhereItAnswers(t *testing.T) {
 				t.Error("got that it has read what it has not reported")
 			}
 		})
+	}
+}
+
+func TestAPodThatStillRejectsWhatIsGoneIsBehind(t *testing.T) {
+	const podIP = "127.81.0.3"
+	answer(t, podIP, 15020, `{"volumes":{"latchkey-bundle":{"applied":"good","rejected":"bad","error":"why"}}}`)
+	report, _ := applied.Ask(context.Background(), pod(map[string]string{v1alpha1.LabelPod: v1alpha1.LabelPodSidecar}, podIP))
+	for wanted, want := range map[string]bool{"good": false, "bad": true, "another": false} {
+		if got := report.Has(map[string]string{"latchkey-bundle": wanted}); got != want {
+			t.Errorf("%s wanted: got that the pod is in step: %v, want %v", wanted, got, want)
+		}
 	}
 }
