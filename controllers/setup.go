@@ -45,9 +45,12 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		options.Clock = clock.RealClock{}
 	}
 	cached, live := mgr.GetClient(), mgr.GetAPIReader()
-	signingKeys := &signingkey.Reconciler{Client: cached, Live: live, Clock: options.Clock, Events: mgr.GetEventRecorder("latchkey")}
-	tokenIssuers := &tokenissuer.Reconciler{Client: cached, Live: live, Clock: options.Clock, CA: options.CA, Image: options.IssuerImage}
-	policies := &authpolicy.Reconciler{Client: cached, Live: live, Clock: options.Clock, CA: options.CA}
+	recorder := mgr.GetEventRecorder("latchkey")
+	signingKeys := &signingkey.Reconciler{Client: cached, Live: live, Clock: options.Clock, Events: recorder}
+	tokenIssuers := &tokenissuer.Reconciler{
+		Client: cached, Live: live, Clock: options.Clock, Events: recorder, CA: options.CA, Image: options.IssuerImage,
+	}
+	policies := &authpolicy.Reconciler{Client: cached, Live: live, Clock: options.Clock, Events: recorder, CA: options.CA}
 	pods := &distribution.Reconciler{Client: cached, Clock: options.Clock}
 	for _, controller := range []interface{ Setup(ctrl.Manager) error }{signingKeys, tokenIssuers, policies, pods} {
 		if err := controller.Setup(mgr); err != nil {

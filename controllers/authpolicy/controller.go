@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	applycore "k8s.io/client-go/applyconfigurations/core/v1"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -20,8 +21,9 @@ import (
 type Reconciler struct {
 	Client client.Client
 	// Live reads from the API server, past the cache.
-	Live  client.Reader
-	Clock clock.PassiveClock
+	Live   client.Reader
+	Clock  clock.PassiveClock
+	Events events.EventRecorder
 	// CA is the authority that token services have their certificates from.
 	CA *pki.CA
 }
@@ -32,6 +34,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=services;pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile renders one bundle. Where the policy cannot be rendered, the last good bundle stays in force and only its keys are renewed; no
 // other policy notices.

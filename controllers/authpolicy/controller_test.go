@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -55,6 +56,7 @@ type bench struct {
 	*testing.T
 	client     client.Client
 	wire       *controllertest.Wire
+	events     *events.FakeRecorder
 	reconciler *authpolicy.Reconciler
 	namespace  string
 }
@@ -65,8 +67,8 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{T: t, client: c, wire: wire, namespace: controllertest.Namespace(t, c)}
-	b.reconciler = &authpolicy.Reconciler{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(start), CA: ca}
+	b := &bench{T: t, client: c, wire: wire, events: events.NewFakeRecorder(100), namespace: controllertest.Namespace(t, c)}
+	b.reconciler = &authpolicy.Reconciler{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(start), Events: b.events, CA: ca}
 	return b
 }
 
@@ -137,6 +139,18 @@ func (b *bench) conditions(policy string) string {
 		all = append(all, condition.Reason)
 	}
 	return strings.Join(all, " ")
+}
+
+func (b *bench) told() []string {
+	var told []string
+	for {
+		select {
+		case event := <-b.events.Events:
+			told = append(told, strings.Join(strings.Fields(event)[:2], " "))
+		default:
+			return told
+		}
+	}
 }
 
 func (b *bench) message(policy, conditionType string) string {
@@ -562,6 +576,33 @@ func TestAManagerKilledBetweenAnyTwoWritesIsFollowedByOneThatGoesOn(t *testing.T
 		}
 		if err == nil {
 			return
+		}
+	}
+}
+
+func TestTransitionsOfAPolicyAreEventsAndIdlingIsNone(t *testing.T) {
+	b := newBench(t)
+	b.applied("p", spec("a", v1alpha1.KeySource{Inline: document(t, keySet(t, "ES256"))}))
+	for _, step := range []struct {
+		change func(*v1alpha1.AuthPolicySpec)
+		want   []string
+	}{
+		{want: []string{"Normal Accepted", "Normal Ready"}},
+		{},
+		{
+			change: func(s *v1alpha1.AuthPolicySpec) {
+				s.Issuers[0].Keys = v1alpha1.KeySource{SigningKeyRef: ref("nowhere")}
+			},
+			want: []string{"Warning RefNotFound", "Warning RefNotFound"},
+		},
+		{},
+	} {
+		if step.change != nil {
+			b.edit("p", step.change)
+		}
+		b.reconcile("p")
+		if diff := cmp.Diff(b.told(), step.want); diff != "" {
+			t.Errorf("events (-got +want):\n%s", diff)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/filetree"
 	"github.com/latchkey-dev/latchkey/internal/owned"
+	"github.com/latchkey-dev/latchkey/internal/transition"
 )
 
 // report writes the status, if it has changed.
@@ -34,6 +35,7 @@ func (r *Reconciler) report(ctx context.Context, policy *v1alpha1.AuthPolicy, se
 		if err := r.Client.Status().Update(ctx, policy); err != nil {
 			return again(fmt.Errorf("write the status: %w", err))
 		}
+		transition.Tell(ctx, r.Events, policy, before.Conditions, status.Conditions)
 	}
 	return reconcile.Result{}, applied
 }

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -22,9 +23,10 @@ import (
 type Reconciler struct {
 	Client client.Client
 	// Live reads from the API server, past the cache.
-	Live  client.Reader
-	Clock clock.PassiveClock
-	CA    *pki.CA
+	Live   client.Reader
+	Clock  clock.PassiveClock
+	Events events.EventRecorder
+	CA     *pki.CA
 	// Image is the container image of the token service.
 	Image string
 }
@@ -36,6 +38,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups="",resources=configmaps;services;persistentvolumeclaims,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile brings one token service up to what its TokenIssuer says.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {

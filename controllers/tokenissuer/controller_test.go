@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -56,6 +57,7 @@ type bench struct {
 	*testing.T
 	client     client.Client
 	wire       *controllertest.Wire
+	events     *events.FakeRecorder
 	clock      *clocktesting.FakePassiveClock
 	ca         *pki.CA
 	reconciler *tokenissuer.Reconciler
@@ -69,7 +71,8 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{T: t, client: c, wire: wire, clock: clocktesting.NewFakePassiveClock(start), ca: ca, namespace: controllertest.Namespace(t, c)}
-	b.reconciler = &tokenissuer.Reconciler{Client: c, Live: c, Clock: b.clock, CA: ca, Image: "issuer:test"}
+	b.events = events.NewFakeRecorder(100)
+	b.reconciler = &tokenissuer.Reconciler{Client: c, Live: c, Clock: b.clock, Events: b.events, CA: ca, Image: "issuer:test"}
 	key := &v1alpha1.SigningKey{ObjectMeta: b.named("key")}
 	b.must(c.Create(ctx, key))
 	key.Status.ActiveKeyID = "some-key" // as the controller of SigningKeys reports
@@ -130,6 +133,18 @@ func (b *bench) conditions() string {
 		all = append(all, condition.Reason)
 	}
 	return strings.Join(all, " ")
+}
+
+func (b *bench) told() []string {
+	var told []string
+	for {
+		select {
+		case event := <-b.events.Events:
+			told = append(told, strings.Join(strings.Fields(event)[:2], " "))
+		default:
+			return told
+		}
+	}
 }
 
 func TestATokenServiceIsSetUp(t *testing.T) {
@@ -456,5 +471,22 @@ func TestAManagerKilledBetweenAnyTwoWritesIsFollowedByOneThatGoesOn(t *testing.T
 			}
 			return
 		}
+	}
+}
+
+func TestTransitionsOfATokenIssuerAreEventsAndIdlingIsNone(t *testing.T) {
+	b := newBench(t)
+	b.reconcile()
+	if diff := cmp.Diff(b.told(), []string{"Normal Accepted", "Normal Progressing"}); diff != "" {
+		t.Errorf("events (-got +want):\n%s", diff)
+	}
+	b.reconcile()
+	if diff := cmp.Diff(b.told(), []string(nil)); diff != "" {
+		t.Errorf("events while idle (-got +want):\n%s", diff)
+	}
+	b.must(b.client.Delete(ctx, get(b, &corev1.Secret{}, "users")))
+	b.reconcile()
+	if diff := cmp.Diff(b.told(), []string{"Warning RefNotFound", "Warning RefNotFound"}); diff != "" {
+		t.Errorf("events (-got +want):\n%s", diff)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/owned"
+	"github.com/latchkey-dev/latchkey/internal/transition"
 )
 
 // skewAllowance is how much longer than its lifetime a token may be taken, by verifiers whose clocks differ from ours.
@@ -79,6 +80,7 @@ func (r *Reconciler) report(ctx context.Context, issuer *v1alpha1.TokenIssuer, s
 		if err := r.Client.Status().Update(ctx, issuer); err != nil {
 			return again(fmt.Errorf("write the status: %w", err))
 		}
+		transition.Tell(ctx, r.Events, issuer, before.Conditions, issuer.Status.Conditions)
 	}
 	return reconcile.Result{RequeueAfter: max(renewIn, 0)}, applied
 }
