@@ -8,8 +8,9 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:validation:XValidation:rule="has(self.issuers) || (self.default == 'Deny' && has(self.rules) && self.rules.all(r, r.access != 'Authenticated'))",message="name at least one issuer: without one no token can ever be valid",fieldPath=".issuers"
 type AuthPolicySpec struct {
 	// selector chooses the pods of this namespace that the policy governs. An empty selector chooses all of them. Where several
-	// policies select one pod, the oldest governs it and the others say Conflicted. Pods are governed from their creation: they must
-	// also ask for the sidecar, by the label auth.latchkey.dev/inject=enabled on the pod or its namespace.
+	// policies select one pod, the oldest governs it and the others say Conflicted. Pods are governed from their creation, and stay with the
+	// policy that they were created under: they must also ask for the sidecar, by the label auth.latchkey.dev/inject=enabled on the pod or
+	// its namespace.
 	// +required
 	Selector metav1.LabelSelector `json:"selector"` // sent even when it is empty: that means all pods
 
@@ -304,7 +305,7 @@ type AuthPolicyStatus struct {
 	// +optional
 	Revision string `json:"revision,omitempty"`
 
-	// pods is how many pods this policy governs.
+	// pods is how many pods this policy governs: those that were created with its sidecar and have not ended.
 	// +optional
 	Pods int32 `json:"pods"`
 }

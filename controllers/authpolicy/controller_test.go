@@ -519,6 +519,9 @@ func TestTheOldestOfThePoliciesThatSelectAPodGoverns(t *testing.T) {
 			if got := b.conditions("b"); got != test.want {
 				t.Errorf("got %s for the younger, want %s", got, test.want)
 			}
+			if got, want := b.message("b", "Accepted"), "created from now on"; strings.HasPrefix(test.want, "Conflicted") != strings.Contains(got, want) {
+				t.Errorf("got message %q, want %q in it of a conflict alone: running pods stay with the policy they have", got, want)
+			}
 			if got, want := b.policy("a").Status.Pods, int32(len(test.pods)); got != want {
 				t.Errorf("got %d pods, want %d", got, want)
 			}

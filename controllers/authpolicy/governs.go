@@ -9,7 +9,8 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 )
 
-// governed counts the pods that have the policy's sidecar.
+// governed counts the pods that have the policy's sidecar. Pods that only carry its labels are not among those that the cache passes on as
+// pods with a sidecar.
 func governed(policy *v1alpha1.AuthPolicy, pods []corev1.Pod) int32 {
 	var count int32
 	for i := range pods {
