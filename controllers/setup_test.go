@@ -289,6 +289,32 @@ func createPod(t *testing.T, c client.Client, namespace, podIP string) *corev1.P
 	return pod
 }
 
+func TestAPolicyThatIsCreatedAgainTakesOverOnceItsPredecessorsBundleIsGone(t *testing.T) {
+	c, _ := controllertest.Client(t, cluster.Config)
+	startManager(t)
+	namespace, policy := quickstart(t, c)
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, policyReady)
+	if err := c.Delete(ctx, policy); err != nil {
+		t.Fatal(err)
+	}
+	again := &v1alpha1.AuthPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: policy.Name}, Spec: policy.Spec}
+	if err := c.Create(ctx, again); err != nil {
+		t.Fatal(err)
+	}
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, again, func(p *v1alpha1.AuthPolicy) bool {
+		return has(p.Status.Conditions, "Ready", "NotOwned")
+	})
+	left := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: policy.Name + "-bundle"}}
+	if err := c.Delete(ctx, left); err != nil { // no garbage collector runs on this control plane
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, again, policyReady)
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("got Ready after %s, want it at once: the removal wakes the controller", took)
+	}
+}
+
 func TestPodsOfOthersAreNotKeptInMemory(t *testing.T) {
 	c, _ := controllertest.Client(t, cluster.Config)
 	namespace := controllertest.Namespace(t, c)

@@ -37,7 +37,7 @@ func (r *Reconciler) report(ctx context.Context, policy *v1alpha1.AuthPolicy, se
 		}
 		transition.Tell(ctx, r.Events, policy, before.Conditions, status.Conditions)
 	}
-	return reconcile.Result{}, applied
+	return again(applied)
 }
 
 // acceptance says whether the policy makes sense, finds what it refers to, and gets the pods that it selects.
@@ -129,10 +129,18 @@ func set(policy *v1alpha1.AuthPolicy, condition string, p problem, now time.Time
 	})
 }
 
-// again keeps conflicts out of the log: somebody was faster, so we observe and decide again.
+// lookAgain is the pause before a name that is somebody else's is looked at again. What an earlier object of our name has left behind wakes
+// us when the garbage collector has removed it; what nobody controls may go without a word.
+const lookAgain = 10 * time.Second
+
+// again keeps out of the log what is no fault: somebody was faster, so we observe and decide again; or a name is somebody else's, which the
+// status says.
 func again(err error) (reconcile.Result, error) {
-	if owned.IsConflict(err) {
+	switch {
+	case owned.IsConflict(err):
 		return reconcile.Result{RequeueAfter: time.Second}, nil
+	case owned.Refusal(err) == v1alpha1.ReasonNotOwned:
+		return reconcile.Result{RequeueAfter: lookAgain}, nil
 	}
 	return reconcile.Result{}, err
 }

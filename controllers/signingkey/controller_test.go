@@ -430,9 +430,9 @@ func TestObjectsOfOthersAreLeftAlone(t *testing.T) {
 			b.must(b.client.Create(context.Background(), theirs))
 			before := theirs.GetResourceVersion()
 			b.wire.Writes()
-			_, err := b.reconciler.Reconcile(context.Background(), reconcile.Request{NamespacedName: b.key})
-			if err == nil {
-				t.Error("got no error, want one: it has to be tried again")
+			result, err := b.reconciler.Reconcile(context.Background(), reconcile.Request{NamespacedName: b.key})
+			if err != nil || result.RequeueAfter == 0 {
+				t.Errorf("got the next look after %s and error %v, want one, and none in the log: the status says it", result.RequeueAfter, err)
 			}
 			b.must(b.client.Get(context.Background(), client.ObjectKeyFromObject(theirs), theirs))
 			if got := theirs.GetResourceVersion(); got != before {

@@ -56,7 +56,7 @@ func (r *Reconciler) report(ctx context.Context, key *v1alpha1.SigningKey, made 
 		return reconcile.Result{}, nil // a change of the Secret wakes us
 	}
 	if failed != nil {
-		return reconcile.Result{}, failed
+		return again(failed)
 	}
 	return reconcile.Result{RequeueAfter: made.plan.NextCheck.Sub(now)}, nil
 }
@@ -198,10 +198,18 @@ func set(key *v1alpha1.SigningKey, condition string, status metav1.ConditionStat
 	})
 }
 
-// again keeps conflicts out of the log: somebody was faster, so we observe and decide again.
+// lookAgain is the pause before a name that is somebody else's is looked at again. What an earlier object of our name has left behind wakes
+// us when the garbage collector has removed it; what nobody controls may go without a word.
+const lookAgain = 10 * time.Second
+
+// again keeps out of the log what is no fault: somebody was faster, so we observe and decide again; or a name is somebody else's, which the
+// status says.
 func again(err error) (reconcile.Result, error) {
-	if owned.IsConflict(err) {
+	switch {
+	case owned.IsConflict(err):
 		return reconcile.Result{RequeueAfter: time.Second}, nil
+	case owned.Refusal(err) == v1alpha1.ReasonNotOwned:
+		return reconcile.Result{RequeueAfter: lookAgain}, nil
 	}
 	return reconcile.Result{}, err
 }

@@ -82,7 +82,10 @@ func (r *Reconciler) report(ctx context.Context, issuer *v1alpha1.TokenIssuer, s
 		}
 		transition.Tell(ctx, r.Events, issuer, before.Conditions, issuer.Status.Conditions)
 	}
-	return reconcile.Result{RequeueAfter: max(renewIn, 0)}, applied
+	if applied != nil {
+		return again(applied)
+	}
+	return reconcile.Result{RequeueAfter: max(renewIn, 0)}, nil
 }
 
 func set(issuer *v1alpha1.TokenIssuer, condition string, v verdict, holds bool, now time.Time) {
@@ -96,10 +99,18 @@ func set(issuer *v1alpha1.TokenIssuer, condition string, v verdict, holds bool, 
 	})
 }
 
-// again keeps conflicts out of the log: somebody was faster, so we observe and decide again.
+// lookAgain is the pause before a name that is somebody else's is looked at again. What an earlier object of our name has left behind wakes
+// us when the garbage collector has removed it; what nobody controls may go without a word.
+const lookAgain = 10 * time.Second
+
+// again keeps out of the log what is no fault: somebody was faster, so we observe and decide again; or a name is somebody else's, which the
+// status says.
 func again(err error) (reconcile.Result, error) {
-	if owned.IsConflict(err) {
+	switch {
+	case owned.IsConflict(err):
 		return reconcile.Result{RequeueAfter: time.Second}, nil
+	case owned.Refusal(err) == v1alpha1.ReasonNotOwned:
+		return reconcile.Result{RequeueAfter: lookAgain}, nil
 	}
 	return reconcile.Result{}, err
 }
