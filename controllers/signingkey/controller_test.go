@@ -593,3 +593,24 @@ func TestADeletedKeyIsLeftToTheGarbageCollector(t *testing.T) {
 		t.Error("got objects that nobody owns, want the SigningKey to own them")
 	}
 }
+
+func TestALostRingIsAWarningAndTheFirstOneIsNot(t *testing.T) {
+	b := newBench(t, v1alpha1.SigningKeySpec{})
+	b.reconcile()
+	if diff := cmp.Diff(b.told(), []string{"KeyActivated"}); diff != "" {
+		t.Errorf("events of the first ring (-got +want):\n%s", diff)
+	}
+	lost := b.active()
+	b.must(b.client.Delete(context.Background(), b.secret("-signing")))
+	b.reconcile()
+	if got, want := <-b.events.Events, "Warning KeysLost "; !strings.HasPrefix(got, want) || !strings.Contains(got, lost) {
+		t.Errorf("got event %q, want %q and the key's name", got, want)
+	}
+	if diff := cmp.Diff(b.told(), []string{"KeyActivated"}); diff != "" {
+		t.Errorf("further events (-got +want):\n%s", diff)
+	}
+	b.reconcile()
+	if diff := cmp.Diff(b.told(), []string(nil)); diff != "" {
+		t.Errorf("events after that (-got +want):\n%s", diff)
+	}
+}

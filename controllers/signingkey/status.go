@@ -144,6 +144,7 @@ const (
 	eventKeyActivated = "KeyActivated"
 	eventKeyRemoved   = "KeyRemoved"
 	eventKeyRevoked   = "KeyRevoked"
+	eventKeysLost     = "KeysLost"
 
 	eventKeyWaiting                 = "KeyWaiting"
 	eventKeyActivatedUnacknowledged = "KeyActivatedUnacknowledged"
@@ -161,6 +162,11 @@ func (r *Reconciler) announce(key *v1alpha1.SigningKey, made decision, before, a
 			return rotation.Key{}, false
 		}
 		return ring[i], true
+	}
+	// The status is asked for words only. Whether there are keys is decided by the Secret alone.
+	if lost := key.Status.ActiveKeyID; lost != "" && len(before) == 0 {
+		tell(corev1.EventTypeWarning, eventKeysLost,
+			"Secret %q is gone, and key %s with it: every token that was signed before is refused from now on", signingName(key), lost)
 	}
 	for _, k := range after {
 		was, there := find(before, k.ID)
