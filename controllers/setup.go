@@ -51,7 +51,7 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		Client: cached, Live: live, Clock: options.Clock, Events: recorder, CA: options.CA, Image: options.IssuerImage,
 	}
 	policies := &authpolicy.Reconciler{Client: cached, Live: live, Clock: options.Clock, Events: recorder, CA: options.CA}
-	pods := &distribution.Reconciler{Client: cached, Clock: options.Clock}
+	pods := &distribution.Reconciler{Client: cached, Clock: options.Clock, Events: recorder}
 	for _, controller := range []interface{ Setup(ctrl.Manager) error }{signingKeys, tokenIssuers, policies, pods} {
 		if err := controller.Setup(mgr); err != nil {
 			return fmt.Errorf("set up the controllers: %w", err)

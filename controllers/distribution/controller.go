@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -22,15 +23,19 @@ import (
 type Reconciler struct {
 	Client client.Client
 	Clock  clock.PassiveClock
+	Events events.EventRecorder
 
 	// poked remembers when a pod was poked; the annotation has the rest. A manager that starts anew knows no times and pokes pods that
 	// are behind once more than needed.
 	mu    sync.Mutex
 	poked map[types.NamespacedName]poke
+	// told remembers the hash of the files, by volume, that a pod has rejected and that was told of.
+	told map[types.NamespacedName]map[string]string
 }
 
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups="",resources=configmaps;secrets,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile sees to it that one pod reads what its volumes should hold.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
@@ -48,6 +53,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, err
 	}
 	report, heard := applied.Ask(ctx, pod)
+	if heard {
+		r.tell(ctx, pod, report.Rejections(wanted))
+	}
 	now := r.Clock.Now()
 	next := decide(now, state{
 		wanted:  digest(wanted),
@@ -147,4 +155,5 @@ func (r *Reconciler) forget(pod types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.poked, pod)
+	delete(r.told, pod)
 }

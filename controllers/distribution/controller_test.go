@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -58,6 +59,7 @@ type bench struct {
 	*testing.T
 	client     client.Client
 	wire       *controllertest.Wire
+	events     *events.FakeRecorder
 	clock      *clocktesting.FakePassiveClock
 	reconciler *distribution.Reconciler
 	namespace  string
@@ -81,7 +83,8 @@ func bundleVolume() corev1.Volume {
 func newBench(t *testing.T, labels map[string]string, volumes ...corev1.Volume) *bench {
 	c, wire := controllertest.Client(t, cluster.Config)
 	b := &bench{T: t, client: c, wire: wire, clock: clocktesting.NewFakePassiveClock(start), namespace: controllertest.Namespace(t, c)}
-	b.reconciler = &distribution.Reconciler{Client: c, Clock: b.clock}
+	b.events = events.NewFakeRecorder(100)
+	b.reconciler = &distribution.Reconciler{Client: c, Clock: b.clock, Events: b.events}
 	b.pod = &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "pod", Labels: labels},
 		Spec: corev1.PodSpec{
@@ -235,6 +238,45 @@ func TestWhatAPodRejectedHasArrived(t *testing.T) {
 	}
 }
 
+func TestAPodThatRejectsItsFilesHasAnEventForEachContentThatItRejects(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	b.listen(15020)
+	rejects := func(files map[string][]byte, why string) {
+		b.says("latchkey-bundle", "rejected", files)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.applied["latchkey-bundle"]["error"] = why
+	}
+	told := func() string {
+		select {
+		case event := <-b.events.Events:
+			return event
+		default:
+			return ""
+		}
+	}
+	bad := b.configMap("bad")
+	rejects(map[string][]byte{"bundle.json": []byte("what nobody wrote")}, "a lie")
+	b.reconcile()
+	if got := told(); got != "" {
+		t.Errorf("got event %q for what is not wanted, want none", got)
+	}
+	rejects(bad, "line 3:\n\x1b[31mwrong "+strings.Repeat("x", 2000))
+	b.reconcile()
+	if got, want := told(), "Warning FilesRejected latchkey-bundle: line 3:  [31mwrong xxx"; !strings.HasPrefix(got, want) || len(got) > 1100 {
+		t.Errorf("got event %q of %d bytes, want it to begin with %q and to be bounded", got, len(got), want)
+	}
+	b.reconcile()
+	if got := told(); got != "" {
+		t.Errorf("got event %q for the same files, want none", got)
+	}
+	rejects(b.configMap("worse"), "line 4")
+	b.reconcile()
+	if got, want := told(), "Warning FilesRejected latchkey-bundle: line 4"; got != want {
+		t.Errorf("got event %q for other files, want %q", got, want)
+	}
+}
+
 func TestAPodThatIsStartingIsNotPoked(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
 	b.run(b.pod.Status.PodIP, corev1.ConditionFalse)
@@ -255,7 +297,7 @@ func TestAManagerThatStartsAnewGoesOnCounting(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
 	b.configMap("one")
 	b.reconcile()
-	b.reconciler = &distribution.Reconciler{Client: b.client, Clock: b.clock}
+	b.reconciler = &distribution.Reconciler{Client: b.client, Clock: b.clock, Events: b.events}
 	b.reconcile()
 	if got, want := b.poke(), "#2"; got != want {
 		t.Errorf("got poke %s, want %s", got, want)

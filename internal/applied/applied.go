@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -57,6 +58,7 @@ type Report struct {
 	Volumes map[string]struct {
 		Applied  string `json:"applied"`
 		Rejected string `json:"rejected"`
+		Error    string `json:"error"` // why it was rejected
 	} `json:"volumes"`
 	KeyIDs []string `json:"keyIDs"`
 }
@@ -71,6 +73,20 @@ func (r Report) Has(wanted map[string]string) bool {
 		}
 	}
 	return true
+}
+
+// Rejection is what a pod would not take: the hash of a volume's files, and the pod's own words for why.
+type Rejection struct{ Volume, Hash, Error string }
+
+// Rejections lists what the pod rejects of what it should have, by the volume's name. What else it says it rejects is nothing that we know of.
+func (r Report) Rejections(wanted map[string]string) []Rejection {
+	var rejections []Rejection
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		if volume := r.Volumes[name]; volume.Rejected == wanted[name] {
+			rejections = append(rejections, Rejection{Volume: name, Hash: volume.Rejected, Error: volume.Error})
+		}
+	}
+	return rejections
 }
 
 // HoldsKey reports whether the pod verifies or signs with a key, or could.
