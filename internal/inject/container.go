@@ -51,6 +51,8 @@ func container(sidecar Sidecar, probes []string) corev1.Container {
 			ValueFrom: &corev1.EnvVarSource{
 				FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "status.podIPs"},
 			},
+		}, {
+			Name: "GOMEMLIMIT", Value: "220MiB", // collect garbage harder before the limit below ends the process
 		}},
 		Ports: []corev1.ContainerPort{{Name: "latchkey-admin", ContainerPort: adminPort, Protocol: corev1.ProtocolTCP}},
 		// Up means that it holds the app's ports; only then is the app started.
