@@ -20,11 +20,11 @@ import (
 // columns is what `kubectl get` shows of an object, without -o wide: "Accepted=True Ready=False ...".
 func columns(t *testing.T, path string, shown ...string) string {
 	t.Helper()
-	transport, err := rest.HTTPClientFor(cluster.Config)
+	transport, err := rest.HTTPClientFor(controllertest.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(cluster.Config.Host, "/")+"/apis/auth.latchkey.dev/v1alpha1/"+path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(controllertest.Config().Host, "/")+"/apis/auth.latchkey.dev/v1alpha1/"+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func columns(t *testing.T, path string, shown ...string) string {
 }
 
 func TestKubectlGetShowsWhatIsWrong(t *testing.T) {
-	c, _ := controllertest.Client(t, cluster.Config)
+	c, _ := controllertest.Client(t, controllertest.Config())
 	startManager(t)
 	namespace, policy := quickstart(t, c)
 	younger := &v1alpha1.AuthPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "z"}, Spec: policy.Spec}

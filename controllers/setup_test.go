@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -31,24 +30,9 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/inject"
 	"github.com/latchkey-dev/latchkey/internal/pki"
 	"github.com/latchkey-dev/latchkey/test/controllertest"
-	"github.com/latchkey-dev/latchkey/test/controlplane"
 )
 
-var cluster *controlplane.Cluster
-
-func TestMain(m *testing.M) {
-	var err error
-	if cluster, err = controlplane.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if err := cluster.Stop(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { controllertest.Main(m) }
 
 var ctx = context.Background()
 
@@ -59,7 +43,7 @@ func startManager(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mgr, err := ctrl.NewManager(cluster.Config, ctrl.Options{
+	mgr, err := ctrl.NewManager(controllertest.Config(), ctrl.Options{
 		Scheme: controllertest.Scheme(t), Cache: controllers.Cache(), Client: controllers.Client(),
 		Metrics:    server.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: ptr.To(true)}, // each test starts a manager of its own
@@ -122,7 +106,7 @@ func policyReady(policy *v1alpha1.AuthPolicy) bool {
 }
 
 func TestObjectsAppliedInAnyOrderBecomeReady(t *testing.T) {
-	c, _ := controllertest.Client(t, cluster.Config)
+	c, _ := controllertest.Client(t, controllertest.Config())
 	startManager(t)
 	namespace, policy := quickstart(t, c)
 	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, policyReady)
@@ -155,7 +139,7 @@ func TestObjectsAppliedInAnyOrderBecomeReady(t *testing.T) {
 }
 
 func TestARevokedKeyLeavesTheBundle(t *testing.T) {
-	c, _ := controllertest.Client(t, cluster.Config)
+	c, _ := controllertest.Client(t, controllertest.Config())
 	startManager(t)
 	namespace, policy := quickstart(t, c)
 	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, policyReady)
@@ -170,7 +154,7 @@ func TestARevokedKeyLeavesTheBundle(t *testing.T) {
 }
 
 func TestARevokedKeyLeavesTheBundleOfAPolicyThatNamesItNoMore(t *testing.T) {
-	c, _ := controllertest.Client(t, cluster.Config)
+	c, _ := controllertest.Client(t, controllertest.Config())
 	startManager(t)
 	namespace, policy := quickstart(t, c)
 	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, policyReady)
@@ -210,7 +194,7 @@ func (s *sidecar) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 }
 
 func TestAChangedPolicyIsPokedIntoItsPods(t *testing.T) {
-	c, _ := controllertest.Client(t, cluster.Config)
+	c, _ := controllertest.Client(t, controllertest.Config())
 	startManager(t)
 	namespace, policy := quickstart(t, c)
 	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, policyReady)
@@ -290,7 +274,7 @@ func createPod(t *testing.T, c client.Client, namespace, podIP string) *corev1.P
 }
 
 func TestAPolicyThatIsCreatedAgainTakesOverOnceItsPredecessorsBundleIsGone(t *testing.T) {
-	c, _ := controllertest.Client(t, cluster.Config)
+	c, _ := controllertest.Client(t, controllertest.Config())
 	startManager(t)
 	namespace, policy := quickstart(t, c)
 	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, policyReady)
@@ -316,7 +300,7 @@ func TestAPolicyThatIsCreatedAgainTakesOverOnceItsPredecessorsBundleIsGone(t *te
 }
 
 func TestPodsOfOthersAreNotKeptInMemory(t *testing.T) {
-	c, _ := controllertest.Client(t, cluster.Config)
+	c, _ := controllertest.Client(t, controllertest.Config())
 	namespace := controllertest.Namespace(t, c)
 	if err := c.Create(ctx, plainPod(namespace, "plain")); err != nil {
 		t.Fatal(err)
@@ -325,7 +309,7 @@ func TestPodsOfOthersAreNotKeptInMemory(t *testing.T) {
 
 	options := controllers.Cache()
 	options.Scheme = controllertest.Scheme(t)
-	kept, err := cache.New(cluster.Config, options)
+	kept, err := cache.New(controllertest.Config(), options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,24 +27,9 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/filetree"
 	"github.com/latchkey-dev/latchkey/internal/inject"
 	"github.com/latchkey-dev/latchkey/test/controllertest"
-	"github.com/latchkey-dev/latchkey/test/controlplane"
 )
 
-var cluster *controlplane.Cluster
-
-func TestMain(m *testing.M) {
-	var err error
-	if cluster, err = controlplane.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if err := cluster.Stop(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { controllertest.Main(m) }
 
 var (
 	ctx   = context.Background()
@@ -81,7 +65,7 @@ func bundleVolume() corev1.Volume {
 }
 
 func newBench(t *testing.T, labels map[string]string, volumes ...corev1.Volume) *bench {
-	c, wire := controllertest.Client(t, cluster.Config)
+	c, wire := controllertest.Client(t, controllertest.Config())
 	b := &bench{T: t, client: c, wire: wire, clock: clocktesting.NewFakePassiveClock(start), namespace: controllertest.Namespace(t, c)}
 	b.events = events.NewFakeRecorder(100)
 	b.reconciler = &distribution.Reconciler{Client: c, Clock: b.clock, Events: b.events}

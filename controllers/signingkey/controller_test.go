@@ -2,8 +2,6 @@ package signingkey_test
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -25,24 +23,9 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/keyset"
 	"github.com/latchkey-dev/latchkey/internal/signing"
 	"github.com/latchkey-dev/latchkey/test/controllertest"
-	"github.com/latchkey-dev/latchkey/test/controlplane"
 )
 
-var cluster *controlplane.Cluster
-
-func TestMain(m *testing.M) {
-	var err error
-	if cluster, err = controlplane.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if err := cluster.Stop(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { controllertest.Main(m) }
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
@@ -64,7 +47,7 @@ type bench struct {
 }
 
 func newBench(t *testing.T, spec v1alpha1.SigningKeySpec) *bench {
-	c, wire := controllertest.Client(t, cluster.Config)
+	c, wire := controllertest.Client(t, controllertest.Config())
 	b := &bench{T: t, client: c, wire: wire, clock: clocktesting.NewFakePassiveClock(start), events: events.NewFakeRecorder(100)}
 	b.reconciler = &signingkey.Reconciler{Client: c, Live: c, Clock: b.clock, Events: b.events}
 	b.key = client.ObjectKey{Namespace: controllertest.Namespace(t, c), Name: "k"}
@@ -547,7 +530,7 @@ func TestAKeyThatWasStoredButNeverPublishedDoesNotSign(t *testing.T) {
 
 func TestTwoManagersNeverMakeTwoRings(t *testing.T) {
 	b := newBench(t, v1alpha1.SigningKeySpec{})
-	other, _ := controllertest.Client(t, cluster.Config)
+	other, _ := controllertest.Client(t, controllertest.Config())
 	managers := []*signingkey.Reconciler{b.reconciler, {Client: other, Live: other, Clock: b.clock, Events: events.NewFakeRecorder(100)}}
 	moments := []time.Time{start, start.Add(rotateEvery - publishLead), start.Add(rotateEvery), start.Add(rotateEvery + retain)}
 	wants := []string{"Active", "Active Pending", "Retiring Active", "Active"}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -28,24 +27,9 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/issuer/config"
 	"github.com/latchkey-dev/latchkey/internal/pki"
 	"github.com/latchkey-dev/latchkey/test/controllertest"
-	"github.com/latchkey-dev/latchkey/test/controlplane"
 )
 
-var cluster *controlplane.Cluster
-
-func TestMain(m *testing.M) {
-	var err error
-	if cluster, err = controlplane.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if err := cluster.Stop(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { controllertest.Main(m) }
 
 var (
 	ctx   = context.Background()
@@ -65,7 +49,7 @@ type bench struct {
 }
 
 func newBench(t *testing.T) *bench {
-	c, wire := controllertest.Client(t, cluster.Config)
+	c, wire := controllertest.Client(t, controllertest.Config())
 	ca, err := pki.NewCA(start)
 	if err != nil {
 		t.Fatal(err)
