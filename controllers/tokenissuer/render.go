@@ -140,6 +140,8 @@ func renderContainer(image string) *applycore.ContainerApplyConfiguration {
 		WithImage(image).
 		WithEnv(applycore.EnvVar().WithName("POD_IP").WithValueFrom(applycore.EnvVarSource().
 			WithFieldRef(applycore.ObjectFieldSelector().WithFieldPath("status.podIP")))).
+		// Collect garbage harder before the limit below ends the process.
+		WithEnv(applycore.EnvVar().WithName("GOMEMLIMIT").WithValue("450MiB")).
 		WithPorts(
 			applycore.ContainerPort().WithName("https").WithContainerPort(servicePort).WithProtocol(corev1.ProtocolTCP),
 			applycore.ContainerPort().WithName("admin").WithContainerPort(adminPort).WithProtocol(corev1.ProtocolTCP)).
