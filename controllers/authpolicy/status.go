@@ -22,7 +22,7 @@ import (
 // report writes the status, if it has changed.
 func (r *Reconciler) report(ctx context.Context, policy *v1alpha1.AuthPolicy, seen *observed, problems []problem, applied error) (reconcile.Result, error) {
 	if applied != nil && owned.Refusal(applied) == "" {
-		return again(applied)
+		return owned.Again(applied)
 	}
 	before := policy.Status.DeepCopy()
 	status := &policy.Status
@@ -33,11 +33,11 @@ func (r *Reconciler) report(ctx context.Context, policy *v1alpha1.AuthPolicy, se
 	set(policy, v1alpha1.ConditionReady, readiness(accepted, status.Revision, seen.lastGood, problems, applied), r.Clock.Now())
 	if !equality.Semantic.DeepEqual(before, status) {
 		if err := r.Client.Status().Update(ctx, policy); err != nil {
-			return again(fmt.Errorf("write the status: %w", err))
+			return owned.Again(fmt.Errorf("write the status: %w", err))
 		}
 		transition.Tell(ctx, r.Events, policy, before.Conditions, status.Conditions)
 	}
-	return again(applied)
+	return owned.Again(applied)
 }
 
 // acceptance says whether the policy makes sense, finds what it refers to, and gets the pods that it selects.
@@ -127,20 +127,4 @@ func set(policy *v1alpha1.AuthPolicy, condition string, p problem, now time.Time
 		Type: condition, Status: status, Reason: p.reason, Message: listed([]string{p.message}),
 		ObservedGeneration: policy.Generation, LastTransitionTime: metav1.NewTime(now),
 	})
-}
-
-// lookAgain is the pause before a name that is somebody else's is looked at again. What an earlier object of our name has left behind wakes
-// us when the garbage collector has removed it; what nobody controls may go without a word.
-const lookAgain = 10 * time.Second
-
-// again keeps out of the log what is no fault: somebody was faster, so we observe and decide again; or a name is somebody else's, which the
-// status says.
-func again(err error) (reconcile.Result, error) {
-	switch {
-	case owned.IsConflict(err):
-		return reconcile.Result{RequeueAfter: time.Second}, nil
-	case owned.Refusal(err) == v1alpha1.ReasonNotOwned:
-		return reconcile.Result{RequeueAfter: lookAgain}, nil
-	}
-	return reconcile.Result{}, err
 }

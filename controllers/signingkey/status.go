@@ -24,7 +24,7 @@ import (
 func (r *Reconciler) report(ctx context.Context, key *v1alpha1.SigningKey, made decision, ring *signing.Ring, failed error) (reconcile.Result, error) {
 	now, reason := made.now, refusal(failed)
 	if failed != nil && reason == "" {
-		return again(failed)
+		return owned.Again(failed)
 	}
 	before := key.Status.DeepCopy()
 	set(key, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted, "the keys are kept as asked", now)
@@ -44,7 +44,7 @@ func (r *Reconciler) report(ctx context.Context, key *v1alpha1.SigningKey, made 
 			r.Events.Eventf(key, nil, corev1.EventTypeWarning, reason, "Observe", "%s", failed)
 		}
 		if err := r.Client.Status().Update(ctx, key); err != nil {
-			return again(fmt.Errorf("write the status: %w", err))
+			return owned.Again(fmt.Errorf("write the status: %w", err))
 		}
 		if before.WaitingForCount == 0 && key.Status.WaitingForCount > 0 {
 			r.Events.Eventf(key, nil, corev1.EventTypeWarning, eventKeyWaiting, "Rotate",
@@ -56,7 +56,7 @@ func (r *Reconciler) report(ctx context.Context, key *v1alpha1.SigningKey, made 
 		return reconcile.Result{}, nil // a change of the Secret wakes us
 	}
 	if failed != nil {
-		return again(failed)
+		return owned.Again(failed)
 	}
 	return reconcile.Result{RequeueAfter: made.plan.NextCheck.Sub(now)}, nil
 }
@@ -202,20 +202,4 @@ func set(key *v1alpha1.SigningKey, condition string, status metav1.ConditionStat
 		Type: condition, Status: status, Reason: reason, Message: message,
 		ObservedGeneration: key.Generation, LastTransitionTime: metav1.NewTime(now),
 	})
-}
-
-// lookAgain is the pause before a name that is somebody else's is looked at again. What an earlier object of our name has left behind wakes
-// us when the garbage collector has removed it; what nobody controls may go without a word.
-const lookAgain = 10 * time.Second
-
-// again keeps out of the log what is no fault: somebody was faster, so we observe and decide again; or a name is somebody else's, which the
-// status says.
-func again(err error) (reconcile.Result, error) {
-	switch {
-	case owned.IsConflict(err):
-		return reconcile.Result{RequeueAfter: time.Second}, nil
-	case owned.Refusal(err) == v1alpha1.ReasonNotOwned:
-		return reconcile.Result{RequeueAfter: lookAgain}, nil
-	}
-	return reconcile.Result{}, err
 }

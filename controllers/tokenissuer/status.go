@@ -68,7 +68,7 @@ func readiness(seen *observed, accepted verdict, applied error) verdict {
 // report writes the status, if it has changed, and says when to come back.
 func (r *Reconciler) report(ctx context.Context, issuer *v1alpha1.TokenIssuer, seen *observed, accepted verdict, renewIn time.Duration, applied error) (reconcile.Result, error) {
 	if applied != nil && owned.Refusal(applied) == "" {
-		return again(applied)
+		return owned.Again(applied)
 	}
 	before := issuer.Status.DeepCopy()
 	ready := readiness(seen, accepted, applied)
@@ -78,12 +78,12 @@ func (r *Reconciler) report(ctx context.Context, issuer *v1alpha1.TokenIssuer, s
 	issuer.Status.URL = fmt.Sprintf("https://%s:%d", host(issuer), servicePort)
 	if !equality.Semantic.DeepEqual(before, &issuer.Status) {
 		if err := r.Client.Status().Update(ctx, issuer); err != nil {
-			return again(fmt.Errorf("write the status: %w", err))
+			return owned.Again(fmt.Errorf("write the status: %w", err))
 		}
 		transition.Tell(ctx, r.Events, issuer, before.Conditions, issuer.Status.Conditions)
 	}
 	if applied != nil {
-		return again(applied)
+		return owned.Again(applied)
 	}
 	return reconcile.Result{RequeueAfter: max(renewIn, 0)}, nil
 }
@@ -97,20 +97,4 @@ func set(issuer *v1alpha1.TokenIssuer, condition string, v verdict, holds bool, 
 		Type: condition, Status: status, Reason: v.reason, Message: v.message,
 		ObservedGeneration: issuer.Generation, LastTransitionTime: metav1.NewTime(now),
 	})
-}
-
-// lookAgain is the pause before a name that is somebody else's is looked at again. What an earlier object of our name has left behind wakes
-// us when the garbage collector has removed it; what nobody controls may go without a word.
-const lookAgain = 10 * time.Second
-
-// again keeps out of the log what is no fault: somebody was faster, so we observe and decide again; or a name is somebody else's, which the
-// status says.
-func again(err error) (reconcile.Result, error) {
-	switch {
-	case owned.IsConflict(err):
-		return reconcile.Result{RequeueAfter: time.Second}, nil
-	case owned.Refusal(err) == v1alpha1.ReasonNotOwned:
-		return reconcile.Result{RequeueAfter: lookAgain}, nil
-	}
-	return reconcile.Result{}, err
 }
