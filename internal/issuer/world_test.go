@@ -93,7 +93,9 @@ func newWorld(t testing.TB) *world {
 	w.write("tls", "tls.key", certificate.KeyPEM())
 	w.roots = x509.NewCertPool()
 	w.roots.AppendCertsFromPEM(ca.CertPEM())
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: w.roots}, MaxIdleConnsPerHost: 100, ForceAttemptHTTP2: true}
+	// A thousand requests at once share connections, as streams of HTTP/2. Each with its own would ask for more files than a user may open,
+	// and for more handshakes than two processors get done in time.
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: w.roots}, MaxConnsPerHost: 16, MaxIdleConnsPerHost: 16, ForceAttemptHTTP2: true}
 	w.client = &http.Client{Transport: transport, Timeout: 2 * time.Minute}
 	t.Cleanup(transport.CloseIdleConnections)
 	if err := os.Mkdir(filepath.Join(w.dir, "data"), 0o700); err != nil {
