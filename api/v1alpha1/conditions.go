@@ -38,7 +38,7 @@ const (
 	ReasonUnacknowledged = "Unacknowledged"
 	// ReasonNotAwaited: the key had to sign at once, as the first one or in the place of a revoked one. Nobody was asked.
 	ReasonNotAwaited = "NotAwaited"
-	// ReasonNotObserved: the key signs, and the manager was stopped before it could say who had reported it.
+	// ReasonNotObserved: the key signs, and the manager was kept from recording who had reported it, by a restart or a write that failed.
 	ReasonNotObserved = "NotObserved"
 )
 

@@ -64,7 +64,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		ready:   applied.Ready(pod),
 		last:    r.lastPoke(pod),
 	})
-	return reconcile.Result{RequeueAfter: next.after}, r.apply(ctx, pod, digest(wanted), next, now)
+	if err := r.apply(ctx, pod, digest(wanted), next, now); err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: next.after}, nil
 }
 
 // wanted returns the hash of what each of the pod's Latchkey volumes should hold.

@@ -288,6 +288,25 @@ func TestAManagerThatStartsAnewGoesOnCounting(t *testing.T) {
 	}
 }
 
+func TestANumberThatNoManagerReachedIsNotBelieved(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	b.configMap("one")
+	b.reconcile()
+	b.must(b.client.Get(ctx, client.ObjectKeyFromObject(b.pod), b.pod))
+	hash, _, _ := strings.Cut(b.pod.Annotations[v1alpha1.AnnotationVolumes], " ")
+	b.pod.Annotations[v1alpha1.AnnotationVolumes] = hash + " 9223372036854775807"
+	b.must(b.client.Update(ctx, b.pod))
+
+	b.reconciler = &distribution.Reconciler{Client: b.client, Clock: b.clock, Events: b.events}
+	for _, want := range []string{"#1", "#2"} {
+		result := b.reconcile()
+		if got := b.poke(); got != want || result.RequeueAfter <= 0 {
+			t.Errorf("got poke %s and the next look after %s, want %s and a look", got, result.RequeueAfter, want)
+		}
+		b.clock.SetTime(b.clock.Now().Add(result.RequeueAfter))
+	}
+}
+
 func TestPodsThatAreNotOursOrGoneAreLeftAlone(t *testing.T) {
 	tests := []struct {
 		name    string

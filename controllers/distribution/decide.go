@@ -11,6 +11,8 @@ const (
 	// askAgain is the pause before a pod that does not answer and is not ready either is asked again. It is most likely starting, and
 	// then its readiness wakes us earlier.
 	askAgain = 10 * time.Second
+	// maxAttempt is the highest number that is believed of an annotation, which others may write: two years of an attempt a minute.
+	maxAttempt = 1 << 20
 )
 
 // poke is one attempt to make a kubelet refresh a pod's volumes.
@@ -23,7 +25,7 @@ type poke struct {
 // parsePoke reads an annotation's value. What is not of our form is no poke.
 func parsePoke(annotation string) poke {
 	var last poke
-	if n, err := fmt.Sscanf(annotation, "%s %d", &last.wanted, &last.attempt); n != 2 || err != nil || last.attempt < 1 {
+	if n, err := fmt.Sscanf(annotation, "%s %d", &last.wanted, &last.attempt); n != 2 || err != nil || last.attempt < 1 || last.attempt > maxAttempt {
 		return poke{}
 	}
 	return last

@@ -3,6 +3,7 @@ package signingkey
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -68,6 +69,11 @@ func (r *Reconciler) ask(ctx context.Context, key *v1alpha1.SigningKey, keyID st
 		return acknowledgement{}, err
 	}
 	reported := r.reported(client.ObjectKeyFromObject(key), keyID)
+	present := make(map[types.UID]bool, len(pods))
+	for i := range pods {
+		present[pods[i].UID] = true
+	}
+	maps.DeleteFunc(reported, func(uid types.UID, _ bool) bool { return !present[uid] }) // of pods that are gone: a key may wait for years
 	pods = slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return reported[pod.UID] })
 	rand.Shuffle(len(pods), func(i, j int) { pods[i], pods[j] = pods[j], pods[i] }) //nolint:gosec // the order is no secret
 

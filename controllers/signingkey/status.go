@@ -85,7 +85,7 @@ func tellAcknowledged(key *v1alpha1.SigningKey, made decision, ring rotation.Rin
 	case begins:
 		tell(metav1.ConditionTrue, v1alpha1.ReasonNotAwaited, "had to sign at once, and nobody was asked")
 	case key.Status.ActiveKeyID != active.ID || meta.FindStatusCondition(key.Status.Conditions, v1alpha1.ConditionAcknowledged) == nil:
-		tell(metav1.ConditionUnknown, v1alpha1.ReasonNotObserved, "signs, and the manager was stopped before it could say who had reported it")
+		tell(metav1.ConditionUnknown, v1alpha1.ReasonNotObserved, "signs, and the manager was kept from recording who had reported it")
 	}
 }
 
