@@ -35,8 +35,8 @@ var algorithms = []algorithm{
 	{name: "HS512", kty: "oct", bytes: 64},
 }
 
-// CanonicalAlgorithm returns the name under which an algorithm is known here, and whether it is known at all. "Ed25519" (RFC 9864) is the
-// newer name of EdDSA with the one curve that we take.
+// CanonicalAlgorithm returns the name under which algorithms are compared here, and whether this one is known at all. "Ed25519" (RFC 9864) is
+// the newer name of EdDSA (RFC 8037) with the one curve that we take. Keys are published under the name that they were given.
 func CanonicalAlgorithm(name string) (string, bool) {
 	if name == "Ed25519" {
 		name = "EdDSA"

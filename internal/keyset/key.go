@@ -16,10 +16,11 @@ import (
 
 // Key checks signatures of one algorithm. It is immutable and safe for use by many goroutines.
 type Key struct {
-	jwk      members
-	notAfter time.Time
-	verifier jws.Verifier
-	material any // what verifier takes: *ecdsa.PublicKey, *rsa.PublicKey, ed25519.PublicKey, or the []byte of an HS key
+	jwk       members
+	algorithm string // canonical; jwk has the name that it is published under
+	notAfter  time.Time
+	verifier  jws.Verifier
+	material  any // what verifier takes: *ecdsa.PublicKey, *rsa.PublicKey, ed25519.PublicKey, or the []byte of an HS key
 }
 
 // members are those members of a JWK that we read and write, in the order of their names, which is the order of canonical JSON.
@@ -76,7 +77,7 @@ func (m members) key() (*Key, error) {
 	if err := vetID(m.ID); err != nil {
 		return nil, err
 	}
-	m.Algorithm, m.Use = name, "sig"
+	m.Use = "sig"
 
 	material, err := m.material(alg)
 	if err != nil {
@@ -86,7 +87,7 @@ func (m members) key() (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("alg: %w", err)
 	}
-	key := &Key{jwk: m, verifier: verifier, material: material}
+	key := &Key{jwk: m, algorithm: name, verifier: verifier, material: material}
 	if m.NotAfter != 0 {
 		key.notAfter = time.Unix(m.NotAfter, 0).UTC()
 	}
@@ -143,8 +144,11 @@ func (m members) material(alg algorithm) (any, error) {
 // ID returns the key's kid. It is empty for the only key of a set whose author gave it none.
 func (k *Key) ID() string { return k.jwk.ID }
 
-// Algorithm returns the one algorithm that the key is for, such as ES256.
-func (k *Key) Algorithm() string { return k.jwk.Algorithm }
+// Algorithm returns the one algorithm that the key is for, such as ES256, by its canonical name.
+func (k *Key) Algorithm() string { return k.algorithm }
+
+// PublishedAlgorithm returns the same by the name that the key is published under: "Ed25519" or "EdDSA" for one algorithm.
+func (k *Key) PublishedAlgorithm() string { return k.jwk.Algorithm }
 
 // NotAfter returns the instant from which on nothing that the key signed counts; zero is never.
 func (k *Key) NotAfter() time.Time { return k.notAfter }

@@ -35,12 +35,11 @@ type Key struct {
 // Generate makes a new key. rsaBits is 2048, 3072 or 4096, or 0 for 2048, and only for RS and PS algorithms. Secrets of HS algorithms are as
 // long as the hash (RFC 7518 section 3.2).
 func Generate(algorithm string, rsaBits int) (*Key, error) {
-	name, _ := keyset.CanonicalAlgorithm(algorithm)
-	private, err := generate(name, rsaBits)
+	private, err := generate(algorithm, rsaBits)
 	if err != nil {
 		return nil, fmt.Errorf("generating a key for %s: %w", algorithm, err)
 	}
-	return newKey(name, private)
+	return newKey(algorithm, private)
 }
 
 func generate(algorithm string, rsaBits int) (any, error) {
@@ -60,7 +59,7 @@ func generate(algorithm string, rsaBits int) (any, error) {
 			return nil, fmt.Errorf("an RSA key has 2048, 3072 or 4096 bits, not %d", rsaBits)
 		}
 		return rsa.GenerateKey(rand.Reader, rsaBits)
-	case "EdDSA":
+	case "EdDSA", "Ed25519":
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		return private, err
 	case "HS256":
@@ -109,8 +108,8 @@ func newKey(algorithm string, private any) (*Key, error) {
 // ID returns the kid that the key's tokens carry.
 func (k *Key) ID() string { return k.public.ID() }
 
-// Algorithm returns the one algorithm that the key is for.
-func (k *Key) Algorithm() string { return k.public.Algorithm() }
+// Algorithm returns the one algorithm that the key is for, by the name that it was made for: "Ed25519" and "EdDSA" are one.
+func (k *Key) Algorithm() string { return k.public.PublishedAlgorithm() }
 
 // Bits returns the size of an RSA key, and 0 for the others.
 func (k *Key) Bits() int {

@@ -69,11 +69,14 @@ func TestSignedTokensVerify(t *testing.T) {
 			}
 			parts := strings.Split(token, ".")
 			header := string(must(base64url.Decode(parts[0])))
-			if want := fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":"at+jwt"}`, key.Algorithm(), key.ID()); header != want {
+			if want := fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":"at+jwt"}`, algorithm, key.ID()); header != want {
 				t.Errorf("got header %s, want %s", header, want)
 			}
 			signature := must(base64url.Decode(parts[2]))
 			public := key.Public(time.Time{})
+			if set := string(must(must(keyset.NewSet(public)).Marshal())); !strings.Contains(set, fmt.Sprintf(`"alg":%q`, algorithm)) {
+				t.Errorf("got %s published, want it for %s", set, algorithm)
+			}
 			if err := public.Verify([]byte(parts[0]+"."+parts[1]), signature); err != nil {
 				t.Error(err)
 			}
@@ -128,7 +131,7 @@ func TestPrivatePEMIsReadByOthers(t *testing.T) {
 }
 
 func TestARingSurvivesItsStorage(t *testing.T) {
-	for _, algorithm := range []string{"ES256", "ES384", "ES512", "RS256", "PS384", "EdDSA", "HS256", "HS512"} {
+	for _, algorithm := range []string{"ES256", "ES384", "ES512", "RS256", "PS384", "EdDSA", "Ed25519", "HS256", "HS512"} {
 		t.Run(algorithm, func(t *testing.T) {
 			s := schedule
 			s.Algorithm = algorithm
