@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -127,8 +128,11 @@ func (r *Reconciler) apply(ctx context.Context, pod *corev1.Pod, wanted string, 
 	}
 	target := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}
 	target.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
-	if err := r.Client.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch)); err != nil {
-		return client.IgnoreNotFound(fmt.Errorf("poke the pod: %w", err))
+	switch err := r.Client.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch)); {
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err), apierrors.IsInvalid(err):
+		return nil // the pod is gone; what has its name now has another uid, which the API server calls invalid, and wakes us itself
+	case err != nil:
+		return fmt.Errorf("poke the pod: %w", err)
 	}
 	pokes.Inc()
 	r.remember(client.ObjectKeyFromObject(pod), poke{wanted: wanted, attempt: next.poke, at: now})

@@ -440,3 +440,24 @@ func TestTrimKeepsWhatIsReadAndNothingElse(t *testing.T) {
 		})
 	}
 }
+
+func TestAPodThatIsReplacedWhileItIsAskedIsNoFault(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	b.configMap("one")
+	listener, err := net.Listen("tcp", b.pod.Status.PodIP+":15020")
+	b.must(err)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		b.must(b.client.Delete(ctx, b.pod, client.GracePeriodSeconds(0)))
+		b.pod.ResourceVersion, b.pod.UID = "", ""
+		b.must(b.client.Create(ctx, b.pod))
+		_, _ = w.Write([]byte("{}"))
+	}))
+	b.must(server.Listener.Close())
+	server.Listener = listener
+	server.Start()
+	defer server.Close()
+	b.reconcile() // fails the test on an error
+	if got := b.poke(); got != "" {
+		t.Errorf("got poke %s on a pod that was not asked, want none", got)
+	}
+}
