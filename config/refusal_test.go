@@ -98,6 +98,18 @@ func TestWrongObjectsAreRefusedWithPathAndReason(t *testing.T) {
 			reason: "publishLead must be shorter than rotateEvery",
 		},
 		{
+			name:   "SigningKey: more keys than verifiers take",
+			object: signingKey + `spec: {rotateEvery: 10s, publishLead: 1s, retain: 1001s}}`,
+			path:   "spec.retain",
+			reason: "retain must be at most 100 times rotateEvery",
+		},
+		{
+			name:   "SigningKey: the default retain with a rotation every few minutes",
+			object: signingKey + `spec: {rotateEvery: 10m, publishLead: 1m}}`,
+			path:   "spec.retain",
+			reason: "rotate less often, or retain for less long",
+		},
+		{
 			name:   "SigningKey: no lead",
 			object: signingKey + `spec: {publishLead: 0s}}`,
 			path:   "spec.publishLead",

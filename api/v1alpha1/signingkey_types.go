@@ -2,9 +2,9 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// SigningAlgorithm is a JWS algorithm (RFC 7518, RFC 8037) that keys are made for.
+// SigningAlgorithm is a JWS algorithm (RFC 7518, RFC 8037, RFC 9864) that keys are made for.
 //
-// +kubebuilder:validation:Enum=ES256;ES384;ES512;RS256;RS384;RS512;PS256;PS384;PS512;EdDSA;HS256;HS384;HS512
+// +kubebuilder:validation:Enum=ES256;ES384;ES512;RS256;RS384;RS512;PS256;PS384;PS512;EdDSA;Ed25519;HS256;HS384;HS512
 type SigningAlgorithm string
 
 // SigningKeySpec says what keys to keep and when they change. A SigningKey holds a ring: one key that signs, the key that will
@@ -12,11 +12,13 @@ type SigningAlgorithm string
 // (still published, until the last token they signed has expired).
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.publishLead) || !has(self.rotateEvery) || duration(self.publishLead) < duration(self.rotateEvery)",message="publishLead must be shorter than rotateEvery: a key is published that long before its turn comes",fieldPath=".publishLead"
+// +kubebuilder:validation:XValidation:rule="!has(self.retain) || !has(self.rotateEvery) || duration(self.retain).getSeconds() <= 100 * duration(self.rotateEvery).getSeconds()",message="retain must be at most 100 times rotateEvery: every key that retires is kept that long, and verifiers take no more keys than that; rotate less often, or retain for less long",fieldPath=".retain"
 // +kubebuilder:validation:XValidation:rule="!has(self.rsaBits) || !has(self.algorithm) || self.algorithm.startsWith('RS') || self.algorithm.startsWith('PS')",message="rsaBits goes with an RS or PS algorithm only; remove it or choose one of those",fieldPath=".rsaBits"
 type SigningKeySpec struct {
 	// algorithm is what the keys are made for. Elliptic curves sign fast and their tokens are short; RSA verifies fastest and is
 	// understood everywhere; HS256, HS384 and HS512 are symmetric: whoever can verify can also sign, and the key set is
-	// handed out in Secrets, never in a ConfigMap. A change takes effect as a rotation that is due now, publishLead included.
+	// handed out in Secrets, never in a ConfigMap. EdDSA and Ed25519 are two names of one algorithm, and the name is what tokens and key
+	// sets carry: EdDSA is what most clients know, Ed25519 what those want that follow RFC 9864. A change takes effect as a rotation that is due now, publishLead included.
 	// +kubebuilder:default=ES256
 	// +optional
 	Algorithm SigningAlgorithm `json:"algorithm,omitempty"`
@@ -52,8 +54,8 @@ type SigningKeySpec struct {
 	// +optional
 	AcknowledgeWithin *metav1.Duration `json:"acknowledgeWithin,omitempty"`
 
-	// retain is how long a key still verifies after it stopped signing; at least 1s. It must outlast every token that the key
-	// signed: the longest token lifetime plus a minute of clock skew. Default: 24h.
+	// retain is how long a key still verifies after it stopped signing; at least 1s, at most 87600h and 100 times rotateEvery. It must
+	// outlast every token that the key signed: the longest token lifetime plus a minute of clock skew. Default: 24h.
 	// +kubebuilder:default="24h"
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')",message="must be a duration in hours, minutes and seconds, such as 720h, 1h30m or 90s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="must be at least 1s"

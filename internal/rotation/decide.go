@@ -134,6 +134,10 @@ func (p Plan) Waits() bool {
 // maxWait bounds NextCheck: callers wait by a monotonic clock, and the deadlines are on the wall clock, which may be set meanwhile.
 const maxWait = time.Hour
 
+// MaxKeys bounds a ring: verifiers take no more. No key is published ahead while there are so many; the one that signs signs on until an
+// older one has verified for as long as it had to.
+const MaxKeys = 120
+
 // askAgain is how soon to look again whether a key that waits has been acknowledged.
 const askAgain = time.Second
 
@@ -221,7 +225,7 @@ func (d *decision) rotate() {
 }
 
 func (d *decision) publishAhead() {
-	if _, ok := d.schedule.pending(d.ring); ok {
+	if _, ok := d.schedule.pending(d.ring); ok || len(d.ring) >= MaxKeys {
 		return
 	}
 	if !d.now.Before(d.publishAt()) {
@@ -262,6 +266,7 @@ func (d *decision) nextCheck() time.Time {
 	}
 	turn := d.schedule.NextRotation(d.ring)
 	switch _, ok := d.schedule.pending(d.ring); {
+	case !ok && len(d.ring) >= MaxKeys: // the first end of a key is what is awaited
 	case !ok:
 		sooner(d.publishAt())
 	case d.now.Before(turn):

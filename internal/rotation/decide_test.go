@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -32,6 +33,15 @@ func retiring(id string, published, activated, retired int) rotation.Key {
 	k := active(id, published, activated)
 	k.Phase, k.RetiredAt = rotation.Retiring, at(retired)
 	return k
+}
+
+// full is a ring of keys that retire, the first of them until minute 21.
+func full(n int) rotation.Ring {
+	ring := rotation.Ring{retiring("full0", 0, 0, 1)}
+	for i := 1; i < n; i++ {
+		ring = append(ring, retiring(fmt.Sprintf("full%d", i), 0, 0, 20))
+	}
+	return ring
 }
 
 func TestDecide(t *testing.T) {
@@ -67,6 +77,15 @@ func TestDecide(t *testing.T) {
 		{
 			name: "publishes the next key the lead ahead of its turn",
 			now:  at(20), ring: rotation.Ring{active("a", 0, 0)}, steps: []rotation.Step{generate(rotation.Pending, rotation.PublishAhead)}, next: at(30),
+		},
+		{
+			name: "publishes no key into a full ring before the oldest has left",
+			now:  at(20), ring: append(full(rotation.MaxKeys-1), active("a", 0, 0)), next: at(21),
+		},
+		{
+			name: "publishes a key as soon as there is room for it",
+			now:  at(21), ring: append(full(rotation.MaxKeys-1), active("a", 0, 0)),
+			steps: []rotation.Step{remove("full0", rotation.Retained), generate(rotation.Pending, rotation.PublishAhead)}, next: at(31),
 		},
 		{
 			name: "waits for the turn of a published key",

@@ -80,6 +80,9 @@ func (w *world) check(before rotation.Ring, steps []rotation.Step) {
 			w.t.Fatalf("%s is accepted at %v, longer than %v after it retired: %+v", k.ID, w.now, w.schedule.Retain, k)
 		}
 	}
+	if len(w.ring) > rotation.MaxKeys && len(w.ring) > len(before) {
+		w.t.Fatalf("got %d keys, more than %d", len(w.ring), rotation.MaxKeys)
+	}
 	if signing != 1 {
 		w.t.Fatalf("got %d keys that sign, want 1: %+v", signing, w.ring)
 	}

@@ -18,12 +18,12 @@ func rotation(t *trial) {
 	defer clients.stop()
 
 	t.say("Four clients of bob's send requests all the time and refresh often. Then a rotation that is due every ten seconds:")
-	t.patch("signingkey", `{"spec":{"rotateEvery":"10s","publishLead":"3s"}}`)
+	t.patch("signingkey", `{"spec":{"rotateEvery":"10s","publishLead":"3s","retain":"15m"}}`)
 	t.screen.command("kubectl -n quickstart get signingkey quickstart -w -o custom-columns='KEYS:.status.keys[*].keyID,PHASES:.status.keys[*].phase'")
 	t.say("%s%sPHASES", pad("", 10), pad("KEYS", 24))
 	next, err := t.watchRing(clients, old)
 	t.must(err)
-	t.patch("signingkey", `{"spec":{"rotateEvery":"720h","publishLead":"1h"}}`)
+	t.patch("signingkey", `{"spec":{"rotateEvery":"720h","publishLead":"1h","retain":"24h"}}`)
 
 	report := clients.stop()
 	t.screen.indented(fmt.Sprintf("In all %s. Of the new tokens %s signed %d, then %s signed %d.",
