@@ -55,6 +55,9 @@ func TestNothingElseBelowThePrefixGoesAnywhere(t *testing.T) {
 		{"the stream", "GET", "/auth/revocations", 404, "no_such_route"},
 		{"below a route", "POST", "/auth/login/", 404, "no_such_route"},
 		{"another method", "GET", "/auth/login", 405, "method_not_allowed"},
+		{"a document that is only read", "POST", "/auth/.well-known/jwks.json", 405, "method_not_allowed"},
+		{"another document", "GET", "/auth/.well-known/security.txt", 404, "no_such_route"},
+		{"the metadata of the app's own issuer", "GET", "/.well-known/oauth-authorization-server", 401, "token_required"},
 		{"a climb", "POST", "/auth/login/../../revocations", 400, "ambiguous_path"},
 		{"a name that only begins alike is the app's", "GET", "/authors", 401, "token_required"},
 	}
@@ -74,6 +77,29 @@ func TestNothingElseBelowThePrefixGoesAnywhere(t *testing.T) {
 	}
 	if got := w.do("GET", "/auth/login", "").Header.Get("Allow"); got != "POST" {
 		t.Errorf("got Allow %q, want POST", got)
+	}
+}
+
+func TestDocumentsOfTheTokenServiceAreServedToEverybody(t *testing.T) {
+	w, service := newWorldWithTokenService(t)
+	service.serve()
+	service.answer = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }
+	w.start()
+	for _, test := range []struct{ name, path, want string }{
+		{"the keys", "/auth/.well-known/jwks.json", "/.well-known/jwks.json"},
+		{"the metadata where OpenID Connect looks for it", "/auth/.well-known/openid-configuration", "/.well-known/openid-configuration"},
+		{"the metadata below the issuer", "/auth/.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server"},
+		{"the metadata where RFC 8414 looks for it", "/.well-known/oauth-authorization-server/auth", "/.well-known/oauth-authorization-server"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := w.do("GET", test.path+"?x=1", ""); got.Status != 200 || got.Body != "{}" {
+				t.Fatalf("got %d %s, want the token service's answer", got.Status, got.Body)
+			}
+			asked := service.takeAsked()
+			if len(asked) != 1 || asked[0].Path != test.want {
+				t.Errorf("got %v at the token service, want one request for %s", asked, test.want)
+			}
+		})
 	}
 }
 

@@ -72,7 +72,7 @@ func (s *tokenService) serve(hosts ...string) (stop func()) {
 	check(s.w, err)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /revocations", s.serveStream)
-	mux.HandleFunc("POST /", s.serveRoute)
+	mux.HandleFunc("/", s.serveRoute)
 	server := &http.Server{Handler: mux}
 	tlsListener := tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{*certificate.TLS()}})
 	ended := make(chan struct{})

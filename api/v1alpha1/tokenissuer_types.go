@@ -88,7 +88,26 @@ type RefreshToken struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('1m')",message="must be between 0s and 1m"
 	// +optional
 	ReuseWindow *metav1.Duration `json:"reuseWindow,omitempty"`
+
+	// delivery is how refresh tokens travel: Cookie (the default) keeps them in an HttpOnly cookie that scripts cannot read, for browsers; Body
+	// puts them into the bodies of requests and answers, for mobile apps and API clients. One TokenIssuer has one way; an app with both
+	// kinds of client has two TokenIssuers.
+	// +kubebuilder:default=Cookie
+	// +optional
+	Delivery RefreshTokenDelivery `json:"delivery,omitempty"`
 }
+
+// RefreshTokenDelivery is how refresh tokens travel.
+//
+// +kubebuilder:validation:Enum=Cookie;Body
+type RefreshTokenDelivery string
+
+const (
+	// RefreshTokenByCookie keeps refresh tokens in an HttpOnly cookie.
+	RefreshTokenByCookie RefreshTokenDelivery = "Cookie"
+	// RefreshTokenInBody puts refresh tokens into the bodies of requests and answers.
+	RefreshTokenInBody RefreshTokenDelivery = "Body"
+)
 
 // Sessions limits what one user may have.
 type Sessions struct {

@@ -141,7 +141,7 @@ func TestATokenServiceIsSetUp(t *testing.T) {
 	b.must(err)
 	want := &config.Config{
 		Issuer: "https://auth.example", Audiences: []string{"app"}, AccessTokenTTL: 5 * time.Minute, IdleLifetime: 168 * time.Hour,
-		AbsoluteLifetime: 720 * time.Hour, ReuseWindow: 10 * time.Second, MaxSessionsPerUser: 5,
+		AbsoluteLifetime: 720 * time.Hour, ReuseWindow: 10 * time.Second, Delivery: config.DeliverByCookie, MaxSessionsPerUser: 5,
 	}
 	if diff := cmp.Diff(parsed, want); diff != "" {
 		t.Errorf("config (-got +want):\n%s", diff)

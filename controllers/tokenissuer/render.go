@@ -40,6 +40,7 @@ func renderConfig(issuer *v1alpha1.TokenIssuer) (*applycore.ConfigMapApplyConfig
 		IdleLifetime:       spec.RefreshToken.IdleLifetime.Duration,
 		AbsoluteLifetime:   spec.RefreshToken.AbsoluteLifetime.Duration,
 		ReuseWindow:        ptr.Deref(spec.RefreshToken.ReuseWindow, metav1.Duration{}).Duration, // the API server fills in the default
+		Delivery:           config.Delivery(spec.RefreshToken.Delivery),
 		MaxSessionsPerUser: int(spec.Sessions.MaxPerUser),
 	}).Marshal()
 	if err != nil {

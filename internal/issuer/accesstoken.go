@@ -8,6 +8,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/base64url"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 	"github.com/latchkey-dev/latchkey/internal/issuer/users"
+	"github.com/latchkey-dev/latchkey/internal/verify"
 )
 
 // tokenType is the typ of access tokens (RFC 9068, section 2.1).
@@ -41,4 +42,21 @@ func (m *material) accessToken(user *users.User, s store.Session, now, expires t
 		return "", err
 	}
 	return m.keys.active.Sign(tokenType, payload)
+}
+
+// session returns the session that an access token of ours is of, or errNoSession. Whether that session is still there is another question.
+func (m *material) session(token string, now time.Time) (store.SessionID, error) {
+	own, err := verify.New([]verify.Issuer{{URL: m.config.Issuer, Audiences: m.config.Audiences, TokenType: tokenType, Keys: m.keys.verifying}})
+	if err != nil {
+		return store.SessionID{}, err
+	}
+	verified, err := own.Verify(token, now)
+	if err != nil {
+		return store.SessionID{}, errNoSession
+	}
+	id, err := store.ParseSessionID(verified.SessionID)
+	if err != nil {
+		return store.SessionID{}, errNoSession
+	}
+	return id, nil
 }

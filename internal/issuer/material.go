@@ -29,6 +29,7 @@ type keys struct {
 	active    *signing.Key
 	ids       []string
 	published []*keyset.Key // without shared secrets, even while a ring changes from such to others
+	verifying *keyset.Set   // with them
 }
 
 // missing names the first part that has not been read yet; empty when all are there.
@@ -121,6 +122,7 @@ func (m *materials) applyRing(tree filetree.Tree) error {
 	if _, ok := set.Lookup(active.ID()); !ok {
 		return fmt.Errorf("%s: lacks the key that signs, %s", signing.KeySetFile, active.ID())
 	}
+	parsed.verifying = set
 	parsed.published = slices.DeleteFunc(set.Keys(), (*keyset.Key).Symmetric)
 	m.replace(func(m *material) { m.keys = parsed })
 	return nil

@@ -51,7 +51,7 @@ func newMetrics() *metrics {
 	}
 	m.registry.MustRegister(m.requests, m.refreshes, m.ends, m.streams, m.volumes, m.rejected,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, why := range []string{endedByLogout, endedByLimit, endedByReuse, endedByIdle, endedByAge, endedByRemoval} {
+	for _, why := range []string{endedByLogout, endedByRevoke, endedByLimit, endedByReuse, endedByIdle, endedByAge, endedByRemoval} {
 		m.ends.WithLabelValues(why) // there from the start, so that the first theft is an increase
 	}
 	return m

@@ -19,6 +19,7 @@ const (
 	ReasonNoSession          Reason = "no_session"     // no cookie, or none that we made
 	ReasonSessionEnded       Reason = "session_ended"  // idle, too old, or the user is gone
 	ReasonReuseDetected      Reason = "reuse_detected" // a refresh token that had been replaced; the session is ended
+	ReasonUnsupportedGrant   Reason = "unsupported_grant"
 	ReasonBusy               Reason = "busy"
 	ReasonNotReady           Reason = "not_ready"
 	ReasonUnavailable        Reason = "store_unavailable"
@@ -26,11 +27,12 @@ const (
 
 // refusal is an error that is meant for the client.
 type refusal struct {
-	status      int
-	reason      Reason
-	detail      string // for people; says nothing that the reason does not
-	clearCookie bool   // only where the session is known to have ended: whoever lost a race must not wipe the winner's cookie
-	retryAfter  int    // seconds; 0: do not say
+	status     int
+	reason     Reason
+	detail     string // for people; says nothing that the reason does not
+	ended      bool   // the session is known to have ended, so its cookie goes; whoever lost a race must not wipe the winner's
+	retryAfter int    // seconds; 0: do not say
+	oauth      bool   // the client asked by OAuth, and is answered by it
 }
 
 func (r *refusal) Error() string { return string(r.reason) }
@@ -38,9 +40,11 @@ func (r *refusal) Error() string { return string(r.reason) }
 var (
 	errInvalidCredentials = &refusal{status: http.StatusUnauthorized, reason: ReasonInvalidCredentials, detail: "user name or password is wrong"}
 	errNoSession          = &refusal{status: http.StatusUnauthorized, reason: ReasonNoSession, detail: "sign in"}
-	errSessionEnded       = &refusal{status: http.StatusUnauthorized, reason: ReasonSessionEnded, detail: "the session has ended; sign in again", clearCookie: true}
-	errReuseDetected      = &refusal{status: http.StatusUnauthorized, reason: ReasonReuseDetected, clearCookie: true,
+	errSessionEnded       = &refusal{status: http.StatusUnauthorized, reason: ReasonSessionEnded, detail: "the session has ended; sign in again", ended: true}
+	errReuseDetected      = &refusal{status: http.StatusUnauthorized, reason: ReasonReuseDetected, ended: true,
 		detail: "this refresh token was used before, so the session was ended; sign in again"}
+	errUnsupportedGrant = &refusal{status: http.StatusBadRequest, reason: ReasonUnsupportedGrant, detail: "grant_type must be refresh_token"}
+
 	errBusy        = &refusal{status: http.StatusTooManyRequests, reason: ReasonBusy, detail: "too many sign-ins at once; try again", retryAfter: 1}
 	errNotReady    = &refusal{status: http.StatusServiceUnavailable, reason: ReasonNotReady, detail: "starting; try again", retryAfter: 1}
 	errUnavailable = &refusal{status: http.StatusServiceUnavailable, reason: ReasonUnavailable, detail: "sessions cannot be read or written now; try again",
@@ -51,24 +55,36 @@ func malformed(detail string) *refusal {
 	return &refusal{status: http.StatusBadRequest, reason: ReasonMalformed, detail: detail}
 }
 
-// write answers with the refusal as problem details (RFC 9457).
+// write answers with the refusal as problem details (RFC 9457), or as RFC 6749, section 5.2, has it.
 func (r *refusal) write(w http.ResponseWriter) {
-	body, err := json.Marshal(struct {
+	var told any = struct {
 		Title  string `json:"title"`
 		Status int    `json:"status"`
 		Reason Reason `json:"reason"`
 		Detail string `json:"detail,omitempty"`
-	}{http.StatusText(r.status), r.status, r.reason, r.detail})
+	}{http.StatusText(r.status), r.status, r.reason, r.detail}
+	status, contentType := r.status, "application/problem+json"
+	if r.oauth {
+		told = struct {
+			Error       string `json:"error"`
+			Description string `json:"error_description,omitempty"`
+		}{r.reason.oauthError(), r.detail}
+		contentType = "application/json"
+		if status == http.StatusUnauthorized { // that status would ask for the client's own credentials, which there are none of
+			status = http.StatusBadRequest
+		}
+	}
+	body, err := json.Marshal(told)
 	if err != nil { // strings and a number
 		panic(err)
 	}
 	header := w.Header()
-	header.Set("Content-Type", "application/problem+json")
+	header.Set("Content-Type", contentType)
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	if r.retryAfter > 0 {
 		header.Set("Retry-After", strconv.Itoa(r.retryAfter))
 	}
-	w.WriteHeader(r.status)
+	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n')) // who has hung up needs no answer
 }

@@ -36,6 +36,7 @@ const endTimeout = 10 * time.Second
 // Why sessions end, for the log and the metrics.
 const (
 	endedByLogout  = "logout"
+	endedByRevoke  = "revoked"
 	endedByLimit   = "limit"
 	endedByReuse   = "reuse"
 	endedByIdle    = "idle"
@@ -171,6 +172,34 @@ func (s *sessions) logout(ctx context.Context, token string, log *slog.Logger) e
 		return err
 	}
 	return s.endBy(ctx, found, endedByLogout, s.instant(), log.With("user", found.User, "sid", found.ID), nil)
+}
+
+// revoke ends the session of a refresh token or an access token. It is content if there is nothing to end.
+func (s *sessions) revoke(ctx context.Context, m *material, token string, log *slog.Logger) error {
+	found, _, err := s.find(ctx, token)
+	if errors.Is(err, errNoSession) {
+		found, err = s.ofAccessToken(ctx, m, token)
+	}
+	if errors.Is(err, errNoSession) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.endBy(ctx, found, endedByRevoke, s.instant(), log.With("user", found.User, "sid", found.ID), nil)
+}
+
+// ofAccessToken returns the session of an access token that is valid, or errNoSession.
+func (s *sessions) ofAccessToken(ctx context.Context, m *material, token string) (store.Session, error) {
+	id, err := m.session(token, s.now())
+	if err != nil {
+		return store.Session{}, err
+	}
+	found, err := s.store.Find(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return store.Session{}, errNoSession
+	}
+	return found, err
 }
 
 // find returns the session of a refresh token and the token's counter, both proven.

@@ -55,6 +55,7 @@ var defaults = config.Config{
 	IdleLifetime:       24 * time.Hour,
 	AbsoluteLifetime:   72 * time.Hour,
 	ReuseWindow:        10 * time.Second,
+	Delivery:           config.DeliverByCookie,
 	MaxSessionsPerUser: 5,
 }
 

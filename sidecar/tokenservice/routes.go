@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -32,9 +33,22 @@ const maxBody = 16 << 10
 // bodyPatience is how long a caller may take to send it.
 const bodyPatience = 10 * time.Second
 
+// offered lists the routes below the prefix, with the method that each takes. Whatever else a token service answers is for the cluster.
+var offered = map[string]string{
+	"/login": http.MethodPost, "/refresh": http.MethodPost, "/logout": http.MethodPost,
+	"/token": http.MethodPost, "/revoke": http.MethodPost,
+	"/.well-known/jwks.json":                  http.MethodGet,
+	"/.well-known/oauth-authorization-server": http.MethodGet,
+	"/.well-known/openid-configuration":       http.MethodGet,
+}
+
+// serverMetadata begins the path at which RFC 8414, section 3.1, looks for the metadata of an issuer whose URL has a path: not below that
+// path, but with it at the end.
+const serverMetadata = "/.well-known/oauth-authorization-server"
+
 // forwarded lists the request headers that a token service gets to see, beside the cookies that are its own: what it needs to read the
-// body, to tell a cross-site request from others (Fetch Metadata), and to write an audit line. All others stay here, so that none can
-// steer it.
+// body, to tell a cross-site request from others (Fetch Metadata), and to write an audit line. All
+// others stay here, so that none can steer it.
 var forwarded = []string{"Accept", "Content-Type", "Origin", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "User-Agent"}
 
 // Refuse answers a request that the token service does not answer. Status 503 comes with a Retry-After.
@@ -48,7 +62,7 @@ type Routes struct {
 	proxy  httputil.ReverseProxy
 }
 
-// NewRoutes returns the routes <prefix>/login, <prefix>/refresh and <prefix>/logout.
+// NewRoutes returns the routes of the service below the prefix.
 func NewRoutes(prefix string, client *Client, refuse Refuse, log *slog.Logger) *Routes {
 	routes := &Routes{prefix: prefix, client: client, refuse: refuse}
 	routes.proxy = httputil.ReverseProxy{
@@ -72,20 +86,29 @@ func NewRoutes(prefix string, client *Client, refuse Refuse, log *slog.Logger) *
 // Covers reports whether a normalised path belongs to the token service. The app never sees such a request, whether or not there is a
 // route of that name.
 func (s *Routes) Covers(path string) bool {
+	_, covered := s.route(path)
+	return covered
+}
+
+// route is what a covered path asks the token service for.
+func (s *Routes) route(path string) (string, bool) {
+	if path == serverMetadata+s.prefix {
+		return serverMetadata, true
+	}
 	rest, below := strings.CutPrefix(path, s.prefix)
-	return below && (rest == "" || rest[0] == '/')
+	return rest, below && (rest == "" || rest[0] == '/')
 }
 
 // Serve answers a request whose normalised path the routes cover.
 func (s *Routes) Serve(w http.ResponseWriter, r *http.Request, path string) {
-	switch strings.TrimPrefix(path, s.prefix) {
-	case "/login", "/refresh", "/logout":
-	default:
+	route, _ := s.route(path)
+	method, known := offered[route]
+	if !known {
 		s.refuse(w, r, http.StatusNotFound, ReasonNoSuchRoute)
 		return
 	}
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
+	if r.Method != method {
+		w.Header().Set("Allow", method)
 		s.refuse(w, r, http.StatusMethodNotAllowed, ReasonMethodNotAllowed)
 		return
 	}
@@ -104,6 +127,7 @@ func (s *Routes) Serve(w http.ResponseWriter, r *http.Request, path string) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 
 	whole := r.Clone(r.Context())
+	whole.URL = &url.URL{Path: route} // without a query: no route has one
 	whole.Body = io.NopCloser(bytes.NewReader(body))
 	whole.ContentLength = int64(len(body))
 	whole.TransferEncoding = nil
@@ -130,7 +154,7 @@ func (s *Routes) rewrite(p *httputil.ProxyRequest) {
 	header.Set("X-Forwarded-Prefix", s.prefix)
 	p.Out.Header = header
 	p.Out.Host = p.In.Host // Origin is compared with it
-	p.Out.URL = s.client.endpoint(strings.TrimPrefix(p.In.URL.Path, s.prefix))
+	p.Out.URL = s.client.endpoint(p.In.URL.Path)
 }
 
 // KeepCookies returns a Cookie header's value with only the token services' cookies left in it, or (own false) with only the others.

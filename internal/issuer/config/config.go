@@ -28,6 +28,17 @@ const (
 	MaxAudiences        = 16
 )
 
+// Delivery is how refresh tokens travel between clients and the token service. There is one way for all clients of a token service: with
+// both, a thief could turn a cookie that scripts cannot read into a body that they can.
+type Delivery string
+
+const (
+	// DeliverByCookie keeps them in an HttpOnly cookie, where scripts cannot read them: for browsers.
+	DeliverByCookie Delivery = "Cookie"
+	// DeliverInBody puts them into the bodies of requests and answers: for mobile apps and API clients, which have a safe place of their own.
+	DeliverInBody Delivery = "Body"
+)
+
 // Config is what one token service is told. A Config that Parse returned or Marshal accepted is valid.
 type Config struct {
 	Issuer             string        // iss of every token
@@ -36,6 +47,7 @@ type Config struct {
 	IdleLifetime       time.Duration // a session that was not refreshed for this long is over
 	AbsoluteLifetime   time.Duration // a session is over this long after sign-in
 	ReuseWindow        time.Duration // how long the token before the current one is answered with the same successor
+	Delivery           Delivery      // of refresh tokens
 	MaxSessionsPerUser int           // one more sign-in ends the oldest
 }
 
@@ -48,6 +60,7 @@ type document struct {
 	IdleLifetime       string   `json:"idleLifetime"`
 	AbsoluteLifetime   string   `json:"absoluteLifetime"`
 	ReuseWindow        string   `json:"reuseWindow"`
+	Delivery           Delivery `json:"delivery"`
 	MaxSessionsPerUser int      `json:"maxSessionsPerUser"`
 }
 
@@ -72,6 +85,7 @@ func Parse(data []byte) (*Config, error) {
 		IdleLifetime:       duration("idleLifetime", d.IdleLifetime),
 		AbsoluteLifetime:   duration("absoluteLifetime", d.AbsoluteLifetime),
 		ReuseWindow:        duration("reuseWindow", d.ReuseWindow),
+		Delivery:           d.Delivery,
 		MaxSessionsPerUser: d.MaxSessionsPerUser,
 	}
 	if d.Version != 1 {
@@ -99,6 +113,7 @@ func (c *Config) Marshal() ([]byte, error) {
 		IdleLifetime:       c.IdleLifetime.String(),
 		AbsoluteLifetime:   c.AbsoluteLifetime.String(),
 		ReuseWindow:        c.ReuseWindow.String(),
+		Delivery:           c.Delivery,
 		MaxSessionsPerUser: c.MaxSessionsPerUser,
 	}, "", "  ")
 	if err != nil {
@@ -131,6 +146,7 @@ func (c *Config) faults() []error {
 	refuse(c.AbsoluteLifetime >= c.IdleLifetime && c.AbsoluteLifetime <= MaxAbsoluteLifetime,
 		"absoluteLifetime: must be between idleLifetime (%s) and %s, not %s", c.IdleLifetime, MaxAbsoluteLifetime, c.AbsoluteLifetime)
 	refuse(c.ReuseWindow >= 0 && c.ReuseWindow <= MaxReuseWindow, "reuseWindow: must be between 0s and %s, not %s", MaxReuseWindow, c.ReuseWindow)
+	refuse(c.Delivery == DeliverByCookie || c.Delivery == DeliverInBody, "delivery: must be %s or %s, not %.40q", DeliverByCookie, DeliverInBody, c.Delivery)
 	refuse(c.MaxSessionsPerUser >= 1 && c.MaxSessionsPerUser <= MaxSessions,
 		"maxSessionsPerUser: must be between 1 and %d, not %d", MaxSessions, c.MaxSessionsPerUser)
 	return faults

@@ -22,6 +22,7 @@ const valid = `{
   "idleLifetime": "168h0m0s",
   "absoluteLifetime": "720h0m0s",
   "reuseWindow": "10s",
+  "delivery": "Cookie",
   "maxSessionsPerUser": 5
 }
 `
@@ -38,6 +39,7 @@ func TestParse(t *testing.T) {
 		IdleLifetime:       7 * 24 * time.Hour,
 		AbsoluteLifetime:   30 * 24 * time.Hour,
 		ReuseWindow:        10 * time.Second,
+		Delivery:           config.DeliverByCookie,
 		MaxSessionsPerUser: 5,
 	}
 	if diff := cmp.Diff(got, want); diff != "" {
@@ -69,6 +71,7 @@ func TestParseRefuses(t *testing.T) {
 		{"an access token that outlives the session", `"168h0m0s"`, `"4m"`, "idleLifetime: must be longer than accessTokenTTL (5m0s), not 4m0s"},
 		{"an idle lifetime beyond the absolute one", `"720h0m0s"`, `"24h"`, "absoluteLifetime: must be between idleLifetime (168h0m0s) and 8784h0m0s, not 24h0m0s"},
 		{"a reuse window of minutes", `"10s"`, `"5m"`, "reuseWindow: must be between 0s and 1m0s, not 5m0s"},
+		{"refresh tokens by both ways", `"Cookie"`, `"Both"`, `delivery: must be Cookie or Body, not "Both"`},
 		{"no sessions at all", `"maxSessionsPerUser": 5`, `"maxSessionsPerUser": 0`, "maxSessionsPerUser: must be between 1 and 100, not 0"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -110,6 +113,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 			Audiences:          rapid.SliceOfNDistinct(rapid.StringMatching(`.{1,60}`), 1, 16, rapid.ID[string]).Draw(t, "audiences"),
 			AccessTokenTTL:     duration("ttl", config.MinAccessTokenTTL, config.MaxAccessTokenTTL),
 			ReuseWindow:        duration("window", 0, config.MaxReuseWindow),
+			Delivery:           rapid.SampledFrom([]config.Delivery{config.DeliverByCookie, config.DeliverInBody}).Draw(t, "delivery"),
 			MaxSessionsPerUser: rapid.IntRange(1, config.MaxSessions).Draw(t, "sessions"),
 		}
 		c.IdleLifetime = duration("idle", max(c.AccessTokenTTL+1, config.MinIdleLifetime), config.MaxAbsoluteLifetime)

@@ -8,12 +8,13 @@ package store
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/base64url"
 )
 
 // ErrNotFound says that there is no such session: it never existed, or it has ended.
@@ -29,7 +30,16 @@ func NewSessionID() (id SessionID) {
 }
 
 // String is the form of the sid claim: base64url.
-func (id SessionID) String() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+func (id SessionID) String() string { return base64url.Encode(id[:]) }
+
+// ParseSessionID reads what String writes, and no other spelling of it.
+func ParseSessionID(text string) (SessionID, error) {
+	raw, err := base64url.Decode(text)
+	if err != nil || len(raw) != len(SessionID{}) {
+		return SessionID{}, errors.New("not a session id")
+	}
+	return SessionID(raw), nil
+}
 
 // MarshalText is the same form for logs and JSON, which would write the bytes as numbers.
 func (id SessionID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
