@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -300,11 +301,13 @@ type answer struct {
 	access  string
 	expires int64
 	cookie  *http.Cookie // nil: none was set
+	inBody  string       // the refresh token
+	oauth   string       // the error, in OAuth's words
 }
 
 func (a answer) refresh() string {
 	if a.cookie == nil {
-		return ""
+		return a.inBody
 	}
 	return a.cookie.Value
 }
@@ -329,17 +332,22 @@ func (w *world) try(r *http.Request) (answer, error) {
 		return answer{}, err
 	}
 	a := answer{status: response.StatusCode, header: response.Header, body: string(body)}
+	if err := asDescribed(r, a.status, a.header, a.body); err != nil {
+		return answer{}, fmt.Errorf("not as the description says: %w", err)
+	}
 	var members struct {
 		Reason  string
 		Access  string `json:"access_token"`
 		Expires int64  `json:"expires_in"`
+		Refresh string `json:"refresh_token"`
+		Error   string
 	}
 	if strings.Contains(response.Header.Get("Content-Type"), "json") {
 		if err := json.Unmarshal(body, &members); err != nil {
 			return answer{}, err
 		}
 	}
-	a.reason, a.access, a.expires = members.Reason, members.Access, members.Expires
+	a.reason, a.access, a.expires, a.inBody, a.oauth = members.Reason, members.Access, members.Expires, members.Refresh, members.Error
 	for _, c := range response.Cookies() {
 		if c.Name == issuer.CookieName {
 			a.cookie = c
@@ -368,6 +376,17 @@ func (w *world) post(path, cookie, body string) *http.Request {
 	if cookie != "" {
 		r.Header.Set("Cookie", issuer.CookieName+"="+cookie)
 	}
+	return r
+}
+
+// form makes a request as an OAuth client would.
+func (w *world) form(path string, parameters ...string) *http.Request {
+	values := url.Values{}
+	for i := 0; i < len(parameters); i += 2 {
+		values.Add(parameters[i], parameters[i+1])
+	}
+	r := w.post(path, "", values.Encode())
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return r
 }
 
