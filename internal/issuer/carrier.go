@@ -89,7 +89,7 @@ func (c carrier) setCookie(w http.ResponseWriter, value string, maxAge int) {
 
 // writeGrant answers to login and refresh as RFC 6749, section 5.1, has it. A refresh token that travels otherwise is left out.
 func writeGrant(w http.ResponseWriter, g grant) error {
-	body, err := json.Marshal(struct {
+	body, err := json.Marshal(struct { //nolint:gosec // the client asked for it
 		AccessToken      string `json:"access_token"`
 		TokenType        string `json:"token_type"`
 		ExpiresIn        int64  `json:"expires_in"`

@@ -34,8 +34,9 @@ func (r Reason) oauthError() string {
 		return "unsupported_grant_type"
 	case ReasonMalformed:
 		return "invalid_request"
+	default:
+		return string(r) // the section allows others; these come with a status of their own
 	}
-	return string(r) // the section allows others; these come with a status of their own
 }
 
 // token is the token endpoint. Its one grant is that of refresh tokens, and only clients that have them in their hands can use it.
