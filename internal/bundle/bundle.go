@@ -36,12 +36,14 @@ type Issuer struct {
 	Algorithms []string
 	// ClockSkew is how far the issuer's clock and ours may differ, at most MaxClockSkew.
 	ClockSkew time.Duration
-	// Keys verify its tokens.
+	// Keys verify its tokens. Only a Foreign issuer may have none: those of one whose keys nobody could fetch yet.
 	Keys KeySet
 	// Symmetric says that Keys may hold shared secrets. Such a bundle belongs into a Secret.
 	Symmetric bool
 	// KeysFrom says where Keys come from; nil for keys that were given as they are.
 	KeysFrom *KeysFrom
+	// Foreign says where somebody else publishes Keys; nil for keys that are not fetched.
+	Foreign *Foreign
 	// TokenService is where revocations come from, and sign-in goes to. Foreign issuers have none.
 	TokenService *TokenService
 }
@@ -53,6 +55,17 @@ type KeysFrom struct {
 	TokenIssuer string
 	// SigningKey is the name of the SigningKey that published them.
 	SigningKey string
+}
+
+// Foreign is where an issuer publishes its keys. The manager fetches them again and again; a sidecar may once in a while, for a kid that it
+// does not know.
+type Foreign struct {
+	// JWKSURI is the https URL of the key set; "" while the document at DiscoveryURL was never read.
+	JWKSURI string
+	// DiscoveryURL is the https URL of the document that names the key set; "" where the policy names the key set itself. Sidecars do not read it.
+	DiscoveryURL string
+	// CA holds the PEM certificates that the certificates of both must lead to; "" means those that the system trusts.
+	CA string
 }
 
 // TokenService is how the token service of an issuer is reached.

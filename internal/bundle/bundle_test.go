@@ -62,6 +62,11 @@ func full() *bundle.Bundle {
 				},
 			},
 			{URL: "https://other.example", Audiences: []string{"shop"}, Keys: bundle.KeySet(`{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}`), Symmetric: true},
+			{
+				URL: "https://foreign.example", Audiences: []string{"shop"}, Keys: bundle.KeySet(`{"keys":[]}`),
+				Foreign: &bundle.Foreign{JWKSURI: "https://foreign.example/certs", DiscoveryURL: "https://foreign.example/.well-known/openid-configuration", CA: ca},
+			},
+			{URL: "https://unknown.example", Audiences: []string{"shop"}, Foreign: &bundle.Foreign{JWKSURI: "https://unknown.example/certs"}},
 		},
 		Session: &bundle.Session{PathPrefix: "/auth", Issuer: "https://auth.example"},
 	}
@@ -74,6 +79,9 @@ func TestBundleComesBackAsItWasWritten(t *testing.T) {
 		t.Fatalf("parse what was written: %v", err)
 	}
 	compact := cmp.Transformer("compact", func(k bundle.KeySet) string {
+		if k == nil {
+			return ""
+		}
 		var keys any
 		if err := json.Unmarshal(k, &keys); err != nil {
 			t.Fatalf("key set: %v", err)
@@ -125,6 +133,16 @@ func TestParseRefuses(t *testing.T) {
 		{"a skew that is no duration", `"clockSkew": "5s"`, `"clockSkew": "5"`, `issuers[0].clockSkew: must be a duration like "5s"`},
 		{"a skew beyond a minute", `"clockSkew": "5s"`, `"clockSkew": "61s"`, "issuers[0].clockSkew: must be between 0s and 1m"},
 		{"a skew below nothing", `"clockSkew": "5s"`, `"clockSkew": "-1s"`, "issuers[0].clockSkew: must be between 0s and 1m"},
+		{"a foreign issuer's keys that are null", `"foreign": {
+        "jwksURI": "https://u`, `"keys": null, "foreign": {
+        "jwksURI": "https://u`, "issuers[3].keys: must be a JSON Web Key Set, which is an object"},
+		{"a foreign issuer without a URL", `"jwksURI": "https://unknown.example/certs"`, `"ca": ""`, "issuers[3].foreign.jwksURI: is missing, and so is discoveryURL"},
+		{"foreign keys without TLS", `"jwksURI": "https://u`, `"jwksURI": "http://u`, "issuers[3].foreign.jwksURI: must be an https URL"},
+		{"a foreign authority that is none", `certs"
+`, `certs", "ca": "x"
+`, "issuers[3].foreign.ca: must hold a PEM certificate"},
+		{"foreign secrets", `"symmetric": true`, `"symmetric": true, "foreign": {"jwksURI": "https://a"}`,
+			"issuers[1].foreign: does not go with symmetric, tokenService or keysFrom"},
 		{"a key set that is null", `"keys": {
         "keys": []
       }`, `"keys": null`, "issuers[0].keys: must be a JSON Web Key Set, which is an object"},

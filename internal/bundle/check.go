@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"strings"
 )
 
 var sessionPrefix = regexp.MustCompile(`^(/[a-z0-9-]+)+$`)
@@ -32,7 +33,13 @@ func (b *Bundle) check() error {
 		if issuer.ClockSkew < 0 || issuer.ClockSkew > MaxClockSkew {
 			fail(at+"clockSkew", "must be between 0s and 1m")
 		}
-		if !bytes.HasPrefix(issuer.Keys, []byte("{")) {
+		if foreign := issuer.Foreign; foreign != nil {
+			foreign.check(at+"foreign.", fail)
+			if issuer.Symmetric || issuer.TokenService != nil || issuer.KeysFrom != nil {
+				fail(at+"foreign", "does not go with symmetric, tokenService or keysFrom")
+			}
+		}
+		if (issuer.Foreign == nil || len(issuer.Keys) > 0) && !bytes.HasPrefix(issuer.Keys, []byte("{")) {
 			fail(at+"keys", "must be a JSON Web Key Set, which is an object")
 		}
 		if service := issuer.TokenService; service != nil {
@@ -56,6 +63,20 @@ func (b *Bundle) check() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+func (f *Foreign) check(at string, fail func(path, problem string)) {
+	if f.JWKSURI == "" && f.DiscoveryURL == "" {
+		fail(at+"jwksURI", "is missing, and so is discoveryURL")
+	}
+	for _, u := range []struct{ name, url string }{{"jwksURI", f.JWKSURI}, {"discoveryURL", f.DiscoveryURL}} {
+		if u.url != "" && !strings.HasPrefix(u.url, "https://") {
+			fail(at+u.name, "must be an https URL")
+		}
+	}
+	if f.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(f.CA)) {
+		fail(at+"ca", "must hold a PEM certificate")
+	}
 }
 
 // isOrigin wants scheme and host alone, spelt as they would be written back.

@@ -31,15 +31,22 @@ type issuerDocument struct {
 	TokenType    string                `json:"tokenType,omitempty"`
 	Algorithms   []string              `json:"algorithms,omitempty"`
 	ClockSkew    string                `json:"clockSkew"` // as Go writes durations
-	Keys         json.RawMessage       `json:"keys"`
+	Keys         json.RawMessage       `json:"keys,omitempty"`
 	Symmetric    bool                  `json:"symmetric,omitempty"`
 	KeysFrom     *keysFromDocument     `json:"keysFrom,omitempty"`
+	Foreign      *foreignDocument      `json:"foreign,omitempty"`
 	TokenService *tokenServiceDocument `json:"tokenService,omitempty"`
 }
 
 type keysFromDocument struct {
 	TokenIssuer string `json:"tokenIssuer,omitempty"`
 	SigningKey  string `json:"signingKey,omitempty"`
+}
+
+type foreignDocument struct {
+	JWKSURI      string `json:"jwksURI,omitempty"`
+	DiscoveryURL string `json:"discoveryURL,omitempty"`
+	CA           string `json:"ca,omitempty"`
 }
 
 type tokenServiceDocument struct {
@@ -83,6 +90,7 @@ func Parse(data []byte) (*Bundle, error) {
 			Keys:         KeySet(issuer.Keys),
 			Symmetric:    issuer.Symmetric,
 			KeysFrom:     (*KeysFrom)(issuer.KeysFrom),
+			Foreign:      (*Foreign)(issuer.Foreign),
 			TokenService: (*TokenService)(issuer.TokenService),
 		})
 	}
@@ -106,6 +114,7 @@ func (b *Bundle) Marshal() ([]byte, error) {
 			Keys:         json.RawMessage(issuer.Keys),
 			Symmetric:    issuer.Symmetric,
 			KeysFrom:     (*keysFromDocument)(issuer.KeysFrom),
+			Foreign:      (*foreignDocument)(issuer.Foreign),
 			TokenService: (*tokenServiceDocument)(issuer.TokenService),
 		})
 	}

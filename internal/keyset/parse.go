@@ -22,12 +22,54 @@ const (
 // Keys that are not for signatures, or are of a kind that we do not know, are left out, as RFC 7517 section 5 asks: see Set.Ignored. Anything
 // wrong with the others refuses the whole set, and so do a private key or a shared secret, whose place is not there: the set
 // has been where secrets must not be. The error lists all that is wrong, each with its path, such as "keys[1].n: is missing".
-func Parse(data []byte) (*Set, error) { return parse(data, false) }
+func Parse(data []byte) (*Set, error) { return parse(data, reader{}) }
 
 // ParseSymmetric is Parse for a set from a secret place, which may hold the shared secrets of HS algorithms as well.
-func ParseSymmetric(data []byte) (*Set, error) { return parse(data, true) }
+func ParseSymmetric(data []byte) (*Set, error) { return parse(data, reader{secrets: true}) }
 
-func parse(data []byte, secretsAllowed bool) (*Set, error) {
+// reader says how a key set is read.
+type reader struct {
+	secrets bool     // shared secrets have their place in it
+	foreign bool     // what is wrong with one key takes that key out, and not the set
+	taken   []string // of a foreign set: the algorithms that count, by their canonical names; none: all
+}
+
+func parse(data []byte, how reader) (*Set, error) {
+	list, err := listOf(data)
+	if err != nil {
+		return nil, err
+	}
+	var keys []*Key
+	var paths, ignored []string
+	var faults []error
+	for i, item := range list {
+		path := "keys[" + strconv.Itoa(i) + "]"
+		key, why, wrong := how.parseKey(item)
+		switch {
+		case wrong != nil:
+			faults = append(faults, fmt.Errorf("%s.%w", path, wrong))
+		case key == nil:
+			ignored = append(ignored, path+"."+why)
+		default:
+			keys, paths = append(keys, key), append(paths, path)
+		}
+	}
+	if how.foreign {
+		return foreignSet(keys, paths, ignored, faults)
+	}
+	if len(faults) == 0 && len(keys) == 0 {
+		faults = append(faults, errors.New("keys: none of them can verify signatures"))
+	}
+	set, err := newSet(keys, paths)
+	if err = errors.Join(append(faults, err)...); err != nil {
+		return nil, err
+	}
+	set.ignored = ignored
+	return set, nil
+}
+
+// listOf returns what the document has for keys.
+func listOf(data []byte) ([]any, error) {
 	if len(data) > maxBytes {
 		return nil, fmt.Errorf("the key set is longer than %d bytes", maxBytes)
 	}
@@ -42,36 +84,11 @@ func parse(data []byte, secretsAllowed bool) (*Set, error) {
 	if len(list) > maxKeys {
 		return nil, fmt.Errorf("keys: holds more than %d keys", maxKeys)
 	}
-
-	var keys []*Key
-	var paths []string
-	var ignored []string
-	var errs []error
-	for i, item := range list {
-		path := "keys[" + strconv.Itoa(i) + "]"
-		key, why, wrong := parseKey(item, secretsAllowed)
-		switch {
-		case wrong != nil:
-			errs = append(errs, fmt.Errorf("%s.%w", path, wrong))
-		case key == nil:
-			ignored = append(ignored, path+"."+why)
-		default:
-			keys, paths = append(keys, key), append(paths, path)
-		}
-	}
-	if len(errs) == 0 && len(keys) == 0 {
-		errs = append(errs, errors.New("keys: none of them can verify signatures"))
-	}
-	set, err := newSet(keys, paths)
-	if err = errors.Join(append(errs, err)...); err != nil {
-		return nil, err
-	}
-	set.ignored = ignored
-	return set, nil
+	return list, nil
 }
 
 // parseKey returns a key, or why it is left out. Both the error and the reason begin with the name of a member.
-func parseKey(item any, secretsAllowed bool) (key *Key, leftOut string, err error) {
+func (how reader) parseKey(item any) (key *Key, leftOut string, err error) {
 	object, ok := item.(map[string]any)
 	if !ok {
 		return nil, "", errors.New("kty: is missing, as the key is not an object")
@@ -110,7 +127,7 @@ func parseKey(item any, secretsAllowed bool) (key *Key, leftOut string, err erro
 			return nil, "", fmt.Errorf("%s: belongs to a private key, which has no place in a key set; treat it as leaked", private)
 		}
 	}
-	if !secretsAllowed && (m.Type == "oct" || m.Secret != "") {
+	if !how.secrets && (m.Type == "oct" || m.Secret != "") {
 		return nil, "", errors.New("kty: is a shared secret, which has no place in a public key set; treat it as leaked")
 	}
 
@@ -134,30 +151,50 @@ func parseKey(item any, secretsAllowed bool) (key *Key, leftOut string, err erro
 		return nil, "crv: " + strconv.Quote(m.Curve) + " does not go with a type of key that we know", nil
 	}
 	if m.Algorithm == "" {
-		if m.Algorithm, err = impliedAlgorithm(m); err != nil {
+		if m.Algorithm, err = how.impliedAlgorithm(m); err != nil {
 			return nil, "", err
 		}
 	}
-	if _, known := CanonicalAlgorithm(m.Algorithm); !known {
+	name, known := CanonicalAlgorithm(m.Algorithm)
+	switch {
+	case !known:
 		return nil, "alg: " + strconv.Quote(m.Algorithm) + " is not an algorithm for signatures that we know", nil
+	case !how.takes(name):
+		return nil, "alg: " + name + " is not one that is taken from this issuer", nil
 	}
 	key, err = m.key()
 	return key, "", err
 }
 
-// impliedAlgorithm returns the only algorithm that a key without alg can be for: a curve leaves one, RSA and oct leave several.
-func impliedAlgorithm(m members) (string, error) {
-	var name string
+// impliedAlgorithm returns the only algorithm that a key without alg can be for: a curve leaves one, RSA and oct leave several. Whoever
+// reads a foreign set may have left one; who has said nothing gets what OpenID Connect has for a default.
+func (how reader) impliedAlgorithm(m members) (string, error) {
+	var names []string
 	for _, a := range algorithms {
-		if a.kty != m.Type || a.crv != m.Curve {
-			continue
+		if a.kty == m.Type && a.crv == m.Curve && how.takes(a.name) {
+			names = append(names, a.name)
 		}
-		if name != "" {
-			return "", fmt.Errorf("alg: is missing, and a key of type %s can be for several algorithms; add the one it is for", m.Type)
-		}
-		name = a.name
 	}
-	return name, nil
+	switch {
+	case len(names) == 1:
+		return names[0], nil
+	case len(names) == 0:
+		return "", errors.New("alg: is missing, and no algorithm that is taken from this issuer goes with the key")
+	case how.foreign && len(how.taken) == 0 && m.Type == "RSA":
+		return "RS256", nil
+	}
+	return "", fmt.Errorf("alg: is missing, and a key of type %s can be for several algorithms; %s", m.Type, how.remedy())
+}
+
+func (how reader) remedy() string {
+	if how.foreign {
+		return "take only one of them from this issuer"
+	}
+	return "add the one it is for"
+}
+
+func (how reader) takes(algorithm string) bool {
+	return len(how.taken) == 0 || slices.Contains(how.taken, algorithm)
 }
 
 func parseNotAfter(object map[string]any) (int64, error) {

@@ -17,6 +17,7 @@ type Set struct {
 	keys    []*Key // by id
 	byID    map[string]*Key
 	ignored []string
+	refused []string
 }
 
 // NewSet returns the set of the keys, of which there must be at least one, each with an id of its own. A single key needs none.
@@ -67,6 +68,9 @@ func (s *Set) Symmetric() bool { return slices.ContainsFunc(s.keys, (*Key).Symme
 
 // Ignored tells which keys of the document were left out and why, each with its path, such as `keys[2].use: is "enc", not sig`.
 func (s *Set) Ignored() []string { return slices.Clone(s.ignored) }
+
+// Refused tells which keys of a foreign document were taken out because something is wrong with them, in the same way.
+func (s *Set) Refused() []string { return slices.Clone(s.refused) }
 
 // Marshal returns the set as a JSON Web Key Set in its canonical form: equal sets give equal bytes. Where Symmetric says so, they are
 // secret.

@@ -12,6 +12,8 @@ const (
 	UnknownIssuer Reason = "unknown_issuer"
 	// UnknownKey means that the issuer has no key of that kid.
 	UnknownKey Reason = "unknown_key"
+	// IssuerUnavailable means that no key of the issuer is known yet, so nobody can tell whether the token is good.
+	IssuerUnavailable Reason = "issuer_unavailable"
 	// KeyExpired means that the key is no longer trusted.
 	KeyExpired Reason = "key_expired"
 	// BadSignature means that the issuer's key did not sign it.
@@ -32,6 +34,7 @@ const (
 type Refusal struct {
 	Reason Reason
 	Detail string // the same in words
+	Issuer string // the URL of the trusted issuer whose keys did not verify it; empty where it did not come to that
 }
 
 func (r *Refusal) Error() string { return string(r.Reason) + ": " + r.Detail }

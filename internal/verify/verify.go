@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/keyset"
@@ -21,7 +22,10 @@ type Issuer struct {
 	Algorithms []string      // narrows those of the keys; empty leaves them as they are
 	TokenType  string        // what typ must be, such as at+jwt; empty takes any, or none
 	ClockSkew  time.Duration // 0 to MaxClockSkew
-	Keys       *keyset.Set
+	Keys       *keyset.Set   // may be nil where Later is given: then the issuer has none yet
+	// Later holds keys that were found after Keys were; it counts for a kid that Keys lack. It may be filled and changed at any time. Nil:
+	// there will be none.
+	Later *atomic.Pointer[keyset.Set]
 }
 
 // Verifier takes the tokens of some issuers. It is immutable and safe for use by many goroutines.
@@ -100,7 +104,9 @@ func (i Issuer) compile() (*issuer, []error) {
 		compiled.algorithms = append(compiled.algorithms, algorithm)
 	}
 	if i.Keys == nil {
-		errs = append(errs, errors.New("keys: is missing"))
+		if i.Later == nil {
+			errs = append(errs, errors.New("keys: is missing"))
+		}
 	} else if !slices.ContainsFunc(i.Keys.Keys(), func(k *keyset.Key) bool { return compiled.takes(k.Algorithm()) }) {
 		errs = append(errs, errors.New("algorithms: none of the issuer's keys is for any of them"))
 	}
@@ -148,8 +154,9 @@ func (v *Verifier) verify(token string, now time.Time) (*Token, *Refusal) {
 	if !from.takes(envelope.Algorithm) {
 		return nil, refuse(Unsupported, "alg in the header is not taken from this issuer")
 	}
-	key, r := envelope.check(from.Keys, now)
+	key, r := from.key(&envelope, now)
 	if r != nil {
+		r.Issuer = from.URL
 		return nil, r
 	}
 	if from.typ != "" && canonicalType(envelope.Type) != from.typ {
@@ -168,6 +175,25 @@ func (v *Verifier) issuer(untrusted claims) (*issuer, *Refusal) {
 		return nil, refuse(UnknownIssuer, "iss is missing, or not trusted here")
 	}
 	return from, nil
+}
+
+// key returns the key that signed the envelope. Those that were found later cannot take the place of any that the issuer was given with.
+func (i *issuer) key(e *Envelope, now time.Time) (*keyset.Key, *Refusal) {
+	var later *keyset.Set
+	if i.Later != nil {
+		later = i.Later.Load()
+	}
+	switch {
+	case i.Keys == nil && later == nil:
+		return nil, refuse(IssuerUnavailable, "the issuer's keys are not known yet")
+	case i.Keys == nil:
+		return e.check(later, now)
+	}
+	key, r := e.check(i.Keys, now)
+	if r != nil && r.Reason == UnknownKey && later != nil && e.KeyID != "" {
+		return e.check(later, now)
+	}
+	return key, r
 }
 
 // judge returns the token that the claims make. They are known to be the issuer's.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -479,6 +480,56 @@ func TestNewRefuses(t *testing.T) {
 			}
 			if diff := cmp.Diff(err.Error(), tc.want); diff != "" {
 				t.Errorf("got -, want +:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestVerifyTakesKeysThatAreFoundLater(t *testing.T) {
+	third := must(signing.Generate("ES256", 0))
+	token := func(k *signing.Key) string { return must(k.Sign("at+jwt", must(json.Marshal(good())))) }
+	var later atomic.Pointer[keyset.Set]
+	i := issuer()
+	i.Later = &later
+	verifier := must(verify.New([]verify.Issuer{i}))
+	i.Keys = nil
+	without := must(verify.New([]verify.Issuer{i}))
+
+	for _, step := range []struct {
+		name           string
+		later          *keyset.Set
+		verifier       *verify.Verifier
+		token          string
+		want           verify.Reason
+		wantWithIssuer bool
+	}{
+		{"an issuer without keys says so", nil, without, token(key), verify.IssuerUnavailable, true},
+		{"nobody's tokens are taken from an issuer that is not named", nil, without, sign(good("iss", "https://evil.example")), verify.UnknownIssuer, false},
+		{"an unknown key is unknown", nil, verifier, token(other), verify.UnknownKey, true},
+		{"a key that is found is taken", set(other), verifier, token(other), "", false},
+		{"another is not", set(other), verifier, token(third), verify.UnknownKey, true},
+		{"those that were there before are taken", set(other), verifier, token(key), "", false},
+		{"a token without a kid does not get what was found", set(other), verifier,
+			signHeader(t, `{"alg":"ES256","typ":"at+jwt"}`, string(must(json.Marshal(good())))), verify.UnknownKey, true},
+		{"an issuer without keys gets some", set(key), without, token(key), "", false},
+		{"and takes no others", set(key), without, token(other), verify.UnknownKey, true},
+		{"what is found does not take the place of what was there", must(keyset.NewSet(must(keyset.New(key.ID(), "ES256", &privateKey(other).(*ecdsa.PrivateKey).PublicKey, time.Time{})))),
+			verifier, token(key), "", false},
+		{"a key that is found ends like any other", must(keyset.NewSet(other.Public(now))), verifier, token(other), verify.KeyExpired, true},
+	} {
+		t.Run(step.name, func(t *testing.T) {
+			later.Store(step.later)
+			_, err := step.verifier.Verify(step.token, now)
+			if step.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantReason(t, err, step.want)
+			var refusal *verify.Refusal
+			if errors.As(err, &refusal); (refusal.Issuer == issuerURL) != step.wantWithIssuer {
+				t.Errorf("got issuer %q in the refusal", refusal.Issuer)
 			}
 		})
 	}
