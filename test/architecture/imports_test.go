@@ -45,7 +45,7 @@ var rules = []rule{
 		why: "the token service reads mounted files: people sign in while the API server is away",
 	},
 	{
-		who: []string{"internal/keyset", "internal/verify"}, forbidden: []string{"internal/signing"},
+		who: []string{"internal/jwksource", "internal/keyset", "internal/verify"}, forbidden: []string{"internal/signing"},
 		why: "whoever only verifies must not hold what signs",
 	},
 	{
