@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
@@ -12,8 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
 
@@ -87,25 +84,5 @@ func TestAProgramIsKilledByItsLongNameAndNoOtherWithIt(t *testing.T) {
 	_ = manager.Wait() // says that its input ended
 	if got := manager.ProcessState; !got.Exited() {
 		t.Errorf("the program that names the other in its arguments was ended as well: %v", got)
-	}
-}
-
-func TestWhatIsAppliedIsRememberedAsKubectlDoes(t *testing.T) {
-	object := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "users", "annotations": map[string]any{"a": "b"}},
-	}}
-	want := object.DeepCopy().Object
-	if err := rememberApplied(object); err != nil {
-		t.Fatal(err)
-	}
-	var got map[string]any
-	if err := json.Unmarshal([]byte(object.GetAnnotations()[corev1.LastAppliedConfigAnnotation]), &got); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(got, want); diff != "" {
-		t.Errorf("what is remembered (-got +want):\n%s", diff)
-	}
-	if got, want := object.GetAnnotations()["a"], "b"; got != want {
-		t.Errorf("the object's own annotation is %q, want %q", got, want)
 	}
 }

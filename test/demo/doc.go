@@ -8,5 +8,4 @@
 //	setup.go     what stands before the first check
 //	signin.go    the checks themselves, and sessions.go, keys.go, objects.go
 //	screen.go    how it is shown; exchange.go for HTTP
-//	guard.go     how nothing is left running, whatever happens
 package main

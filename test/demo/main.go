@@ -6,25 +6,22 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/latchkey-dev/latchkey/test/guard"
 )
 
-func main() {
-	outliveReaders()
-	temporary := os.Getenv(guardedVariable)
-	if temporary == "" {
-		os.Exit(guard())
-	}
-	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+func main() { os.Exit(guard.Main("demo", show)) }
+
+// show runs the demo, and returns its exit code.
+func show() int {
+	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP) // until the process ends
 	screen := newScreen(os.Stdout)
 	context.AfterFunc(ctx, func() { screen.note("Stopping.") })
 	code := run(ctx, screen)
-	if err := os.RemoveAll(temporary); err != nil { // the guard's business, unless it was killed
-		screen.trouble(err)
-	}
 	if ctx.Err() != nil {
 		screen.note("Nothing is left running.")
 	}
-	os.Exit(code)
+	return code
 }
 
 // run returns the exit code: 0 when every check passed, 1 when one failed or the demo could not be set up, 130 when it was interrupted.

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/latchkey-dev/latchkey/test/installation"
 )
 
 // screen is where the demo is shown: in colour and with moving progress on a terminal, plain elsewhere.
@@ -181,23 +183,8 @@ func await(ctx context.Context, s *screen, text string, limit time.Duration, ask
 
 // poll asks every 20 ms. The error says what was the case last.
 func poll(ctx context.Context, limit time.Duration, ask func() (done bool, status string)) (string, error) {
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		done, status := ask()
-		if done {
-			return status, nil
-		}
-		select {
-		case <-ctx.Done():
-			return "", interrupted(ctx, ctx.Err())
-		case <-deadline.C:
-			return "", fmt.Errorf("not within %s; last: %s", short(limit), status)
-		case <-ticker.C:
-		}
-	}
+	status, err := installation.Await(ctx, limit, ask)
+	return status, interrupted(ctx, err)
 }
 
 const margin = "   "

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -14,35 +13,18 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	kubeclient "sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
-	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/test/controlplane"
+	"github.com/latchkey-dev/latchkey/test/installation"
 	"github.com/latchkey-dev/latchkey/test/localnode"
 )
 
-const (
-	system     = "latchkey-system"
-	quickstart = "quickstart" // the namespace of the example, and the name of everything in it
-)
-
-// programs are the images that the objects name, and what `make demo` builds of them.
-var programs = map[string]string{
-	"ghcr.io/latchkey-dev/latchkey-manager:dev": "latchkey-manager",
-	"ghcr.io/latchkey-dev/latchkey-sidecar:dev": "latchkey-sidecar",
-	"ghcr.io/latchkey-dev/latchkey-issuer:dev":  "latchkey-issuer",
-	"ghcr.io/latchkey-dev/quickstart-app:dev":   "quickstart-app",
-}
+// quickstart is the namespace of the example, and the name of everything in it.
+const quickstart = "quickstart"
 
 // demo is everything that runs, and what the checks pass on to each other.
 type demo struct {
@@ -74,9 +56,9 @@ func setUp(ctx context.Context, screen *screen) (*demo, error) {
 }
 
 func (d *demo) prepare(context.Context) error {
-	for _, program := range programs {
-		if _, err := os.Stat(filepath.Join(d.root, "bin", program)); err != nil {
-			return fmt.Errorf("bin/%s is not built: run `make demo`, or `make build` first", program)
+	for _, program := range installation.Images(d.bin()) {
+		if _, err := os.Stat(program); err != nil {
+			return fmt.Errorf("%s is not built: run `make demo`, or `make build` first", d.relative(program))
 		}
 	}
 	dir, err := claimOutput(filepath.Join(d.root, "test", "output"))
@@ -122,40 +104,27 @@ func (d *demo) startCluster(context.Context) error {
 		if d.cluster, err = controlplane.Start(); err != nil {
 			return "", err
 		}
-		scheme := runtime.NewScheme()
-		if err = errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-			return "", err
-		}
-		d.kube, err = kubeclient.New(d.cluster.Config, kubeclient.Options{Scheme: scheme})
+		d.kube, err = installation.Client(d.cluster.Config)
 		return strings.TrimSuffix(d.cluster.Config.Host, "/"), errors.Join(err, os.WriteFile(d.kubeconfig(), d.cluster.Kubeconfig(), 0o600))
 	})
 }
+
+func (d *demo) bin() string { return filepath.Join(d.root, "bin") }
 
 func (d *demo) kubeconfig() string { return filepath.Join(d.dir, "kubeconfig") }
 
 func (d *demo) install(ctx context.Context) error {
 	return d.screen.step("config/: CRDs, RBAC, manager, webhook", func(func(string)) (string, error) {
-		n := 0
-		for _, part := range []string{"crd", "rbac", "manager", "webhook"} {
-			objects, err := d.apply(ctx, filepath.Join("config", part))
-			if err != nil {
-				return "", err
-			}
-			n += len(objects)
-		}
-		return fmt.Sprintf("%d objects", n), nil
+		objects, err := installation.Install(ctx, d.kube)
+		return fmt.Sprintf("%d objects", len(objects)), interrupted(ctx, err)
 	})
 }
 
 func (d *demo) startNode(ctx context.Context) error {
 	return d.screen.step("local node", func(func(string)) (string, error) {
-		images := map[string]string{}
-		for image, program := range programs {
-			images[image] = filepath.Join(d.root, "bin", program)
-		}
 		var err error
 		d.node, err = localnode.Start(ctx, localnode.Options{
-			Config: d.cluster.Config, Images: images, Log: slog.Default(),
+			Config: d.cluster.Config, Images: installation.Images(d.bin()), Log: slog.Default(),
 			Dir: filepath.Join(os.TempDir(), "node"), LogDir: filepath.Join(d.dir, "logs"),
 		})
 		return "plays Deployment controller, kubelet and kube-proxy", err
@@ -163,51 +132,23 @@ func (d *demo) startNode(ctx context.Context) error {
 }
 
 func (d *demo) waitForManager(ctx context.Context) error {
-	return d.waitForDeployment(ctx, system, "latchkey-manager")
+	return d.waitForDeployment(ctx, installation.Manager.Namespace, installation.Manager.Name)
 }
 
 func (d *demo) waitForDeployment(ctx context.Context, namespace, name string) error {
 	return await(ctx, d.screen, "Deployment "+name, time.Minute, func() (bool, string) {
-		var deployment appsv1.Deployment
-		if err := d.kube.Get(ctx, kubeclient.ObjectKey{Namespace: namespace, Name: name}, &deployment); err != nil {
-			return false, err.Error()
-		}
-		status := deployment.Status
-		ready := fmt.Sprintf("%d of %d ready", status.ReadyReplicas, *deployment.Spec.Replicas)
-		if status.ObservedGeneration == deployment.Generation && status.ReadyReplicas == *deployment.Spec.Replicas {
-			return true, ready
-		}
-		return false, ready + d.troubleWith(ctx, deployment)
+		return installation.DeploymentReady(ctx, d.kube, kubeclient.ObjectKey{Namespace: namespace, Name: name})
 	})
-}
-
-// troubleWith says what keeps a Deployment from being ready, where something is known about that.
-func (d *demo) troubleWith(ctx context.Context, deployment appsv1.Deployment) string {
-	for _, condition := range deployment.Status.Conditions {
-		if condition.Type == appsv1.DeploymentReplicaFailure {
-			return "; " + condition.Message
-		}
-	}
-	var pods corev1.PodList
-	if err := d.kube.List(ctx, &pods, kubeclient.InNamespace(deployment.Namespace), kubeclient.MatchingLabels(deployment.Spec.Selector.MatchLabels)); err != nil {
-		return "; " + err.Error()
-	}
-	for _, pod := range pods.Items {
-		if !localnode.Ready(&pod) {
-			return "; " + localnode.Trouble(&pod)
-		}
-	}
-	return ""
 }
 
 func (d *demo) applyQuickstart(ctx context.Context) error {
 	return d.screen.step("examples/quickstart", func(func(string)) (string, error) {
-		objects, err := d.apply(ctx, filepath.Join("examples", "quickstart"))
+		objects, err := installation.Apply(ctx, d.kube, filepath.Join("examples", "quickstart"))
 		var kinds []string
 		for _, object := range objects {
 			kinds = append(kinds, object.GetKind())
 		}
-		return strings.Join(kinds, ", "), err
+		return strings.Join(kinds, ", "), interrupted(ctx, err)
 	})
 }
 
@@ -233,27 +174,7 @@ var quickstartKey = kubeclient.ObjectKey{Namespace: quickstart, Name: quickstart
 
 func (d *demo) waitForReady(ctx context.Context, kind string) error {
 	return await(ctx, d.screen, kind+" "+quickstart, time.Minute, func() (bool, string) {
-		object := &unstructured.Unstructured{}
-		object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
-		if err := d.kube.Get(ctx, quickstartKey, object); err != nil {
-			return false, err.Error()
-		}
-		var status struct {
-			Status struct {
-				Conditions []metav1.Condition `json:"conditions"`
-			} `json:"status"`
-		}
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &status); err != nil {
-			return false, err.Error()
-		}
-		ready := apimeta.FindStatusCondition(status.Status.Conditions, v1alpha1.ConditionReady)
-		switch {
-		case ready == nil:
-			return false, "no word from the manager yet"
-		case ready.Status != metav1.ConditionTrue || ready.ObservedGeneration != object.GetGeneration():
-			return false, ready.Reason + ": " + ready.Message
-		}
-		return true, "Ready"
+		return installation.Ready(ctx, d.kube, kind, quickstartKey)
 	})
 }
 
@@ -275,67 +196,6 @@ func (d *demo) showPods(ctx context.Context) {
 		}
 		d.screen.line(plain, "  "+pad(pod.Namespace, 17)+pad(pod.Name, 46)+pad(pod.Status.PodIP, 14)+strings.Join(containers, ", "))
 	}
-}
-
-// apply applies every YAML file of a directory in the order of their names, as kubectl does; kustomize's own files are for kustomize.
-func (d *demo) apply(ctx context.Context, dir string) ([]*unstructured.Unstructured, error) {
-	files, err := fs.Glob(os.DirFS(d.root), filepath.Join(dir, "*.yaml"))
-	if err != nil {
-		return nil, err
-	}
-	var all []*unstructured.Unstructured
-	for _, file := range files {
-		if filepath.Base(file) == "kustomization.yaml" {
-			continue
-		}
-		objects, err := readObjects(filepath.Join(d.root, file))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		for _, object := range objects {
-			if err := rememberApplied(object); err != nil {
-				return nil, fmt.Errorf("%s: %w", file, err)
-			}
-			if err := d.kube.Apply(ctx, kubeclient.ApplyConfigurationFromUnstructured(object), kubeclient.FieldOwner("demo"), kubeclient.ForceOwnership); err != nil {
-				return nil, interrupted(ctx, fmt.Errorf("%s: %w", file, err))
-			}
-		}
-		all = append(all, objects...)
-	}
-	return all, nil
-}
-
-// rememberApplied notes in an object what is applied, as kubectl does: without that, kubectl warns whoever applies the same file again.
-func rememberApplied(object *unstructured.Unstructured) error {
-	text, err := object.MarshalJSON()
-	if err != nil {
-		return err
-	}
-	annotations := object.GetAnnotations()
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	annotations[corev1.LastAppliedConfigAnnotation] = string(text)
-	object.SetAnnotations(annotations)
-	return nil
-}
-
-func readObjects(file string) ([]*unstructured.Unstructured, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	var objects []*unstructured.Unstructured
-	for document := range strings.SplitSeq(string(text), "\n---\n") {
-		object := &unstructured.Unstructured{}
-		if err := yaml.UnmarshalStrict([]byte(document), &object.Object); err != nil {
-			return nil, err
-		}
-		if len(object.Object) > 0 { // a document of comments alone is none
-			objects = append(objects, object)
-		}
-	}
-	return objects, nil
 }
 
 // tearDown ends everything, in the order in which each still finds what it needs.

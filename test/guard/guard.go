@@ -1,4 +1,6 @@
-package main
+// Package guard runs a program that starts many processes, such that none is left behind however it ends. It knows processes and temporary
+// files, and nothing of what the program does.
+package guard
 
 import (
 	"errors"
@@ -13,26 +15,35 @@ import (
 	"time"
 )
 
-// guardedVariable tells the process that it runs under the guard, and which directory is for its temporary files.
-const guardedVariable = "LATCHKEY_DEMO_GUARDED"
-
 const (
 	prSetDeathSignal = 1  // PR_SET_PDEATHSIG of prctl(2)
 	prSetSubreaper   = 36 // PR_SET_CHILD_SUBREAPER
 )
 
-// guard runs the demo proper as a child, and sees to it that nothing is left behind, even by a demo that is killed: processes that lose their
-// parent become children of the guard, which ends them, and all temporary files are below a directory that it removes. When the guard itself
-// is killed the demo is told, and cleans up as after Ctrl-C.
-func guard() int {
+// Main is for the main function of a program, or TestMain. It runs this executable once more, with the same arguments, and the program in
+// there, which should end soon after SIGTERM. It sees to it that nothing is left behind, even by a program that is killed: processes that lose
+// their parent become children of the guard, which ends them, and os.TempDir is a directory of the program's own, which is removed. When the guard
+// itself is killed the program gets SIGTERM, and should end its processes as after Ctrl-C. The name, in small letters, tells guarded programs
+// apart where one starts another. Main returns the exit code.
+func Main(name string, program func() int) int {
+	outliveReaders()
+	// It tells the process that it runs under the guard, and which directory is for its temporary files.
+	variable := "LATCHKEY_" + strings.ToUpper(name) + "_GUARDED"
+	if temporary := os.Getenv(variable); temporary != "" {
+		code := program()
+		if err := os.RemoveAll(temporary); err != nil { // the guard's business, unless it was killed
+			return complain(err)
+		}
+		return code
+	}
 	prctl(prSetSubreaper, 1)
 	prctl(prSetDeathSignal, uintptr(syscall.SIGTERM)) // `go run` and make do not pass on that they were ended
 
-	temporary, err := os.MkdirTemp("", "latchkey-demo-")
+	temporary, err := os.MkdirTemp("", "latchkey-"+name+"-")
 	if err != nil {
 		return complain(err)
 	}
-	code := watchOver(temporary)
+	code := watchOver(variable+"="+temporary, "TMPDIR="+temporary)
 	endChildren()
 	if err := os.RemoveAll(temporary); err != nil {
 		return complain(err)
@@ -45,39 +56,39 @@ func guard() int {
 func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 func complain(err error) int {
-	fmt.Fprintln(os.Stderr, "demo:", err)
+	fmt.Fprintln(os.Stderr, "guard:", err)
 	return 1
 }
 
-// watchOver runs the demo proper to its end, and returns its exit code.
-func watchOver(temporary string) int {
+// watchOver runs the program to its end, and returns its exit code.
+func watchOver(env ...string) int {
 	self, err := os.Executable()
 	if err != nil {
 		return complain(err)
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	demo := exec.Command(self, os.Args[1:]...)
-	demo.Stdout, demo.Stderr = os.Stdout, os.Stderr
-	demo.Env = append(os.Environ(), guardedVariable+"="+temporary, "TMPDIR="+temporary)
+	program := exec.Command(self, os.Args[1:]...)
+	program.Stdout, program.Stderr = os.Stdout, os.Stderr
+	program.Env = append(os.Environ(), env...)
 	// In a process group of its own, so that Ctrl-C comes here first and a second one can end what does not end by itself.
-	demo.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if err = demo.Start(); err != nil {
+	program.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if err = program.Start(); err != nil {
 		return complain(err)
 	}
 	go func() {
 		<-signals
 		asked := time.Now()
-		_ = demo.Process.Signal(syscall.SIGTERM)
+		_ = program.Process.Signal(syscall.SIGTERM)
 		for range signals {
 			if time.Since(asked) > time.Second { // sooner, it is the first one over again, passed on by make or `go run`
-				_ = demo.Process.Kill()
+				_ = program.Process.Kill()
 			}
 		}
 	}()
 
-	err = demo.Wait()
-	if code := demo.ProcessState.ExitCode(); code >= 0 {
+	err = program.Wait()
+	if code := program.ProcessState.ExitCode(); code >= 0 {
 		return code
 	}
 	return complain(err) // a signal ended it
