@@ -40,7 +40,7 @@ type Installation struct {
 	Kube    client.WithWatch
 	// LogDir holds what the containers print, as <namespace>/<pod>/<container>.log.
 	LogDir string
-	node   *localnode.Node
+	Node   *localnode.Node
 }
 
 // Start builds the programs, starts a control plane and a node, installs what config/ holds and waits for the manager. Everything is kept
@@ -76,7 +76,7 @@ func (i *Installation) start(ctx context.Context, dir string) error {
 	if _, err = Install(ctx, i.Kube); err != nil {
 		return err
 	}
-	if i.node, err = localnode.Start(ctx, localnode.Options{
+	if i.Node, err = localnode.Start(ctx, localnode.Options{
 		Config: i.Cluster.Config, Images: Images(bin), Dir: filepath.Join(dir, "node"), LogDir: i.LogDir, Log: log,
 	}); err != nil {
 		return err
@@ -91,8 +91,8 @@ func (i *Installation) start(ctx context.Context, dir string) error {
 // Stop ends every process. What they kept stays.
 func (i *Installation) Stop() error {
 	var err error
-	if i.node != nil {
-		err = i.node.Stop()
+	if i.Node != nil {
+		err = i.Node.Stop()
 	}
 	if i.Cluster != nil {
 		err = errors.Join(err, i.Cluster.Stop())

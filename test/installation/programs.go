@@ -30,7 +30,7 @@ func Images(dir string) map[string]string {
 // Build builds every program into a directory, as `make build` does.
 func Build(ctx context.Context, dir string) error {
 	for _, program := range programs {
-		build := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", filepath.Join(dir, program.name), program.source)
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, program.name), program.source)
 		build.Dir, build.Env = controlplane.Root(), append(os.Environ(), "CGO_ENABLED=0")
 		if output, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", program.source, err, output)

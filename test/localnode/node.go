@@ -137,6 +137,11 @@ func (n *Node) Stop() error {
 	return errors.Join(err, n.logs.Close(), n.kubelet.addresses.Release())
 }
 
+// VolumeDir is the directory that stands for a volume of a pod: what its containers see where they mount it.
+func (n *Node) VolumeDir(pod *corev1.Pod, volume string) string {
+	return filepath.Join(n.kubelet.dir, string(pod.UID), "volumes", volume)
+}
+
 // register makes the Node object, so that `kubectl get nodes` says where pods run.
 func (n *Node) register(ctx context.Context, c client.Client) error {
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName, Labels: map[string]string{corev1.LabelHostname: nodeName}}}
