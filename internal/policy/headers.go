@@ -96,6 +96,10 @@ func (p *Program) Strips(name string) bool {
 	return ok
 }
 
+// MayCarryToken says whether a header of this name can be where a request carries its token: neither an identity header, nor one that HTTP, proxies or
+// browsers give a meaning of their own. Authorization is for the caller to except.
+func (p *Program) MayCarryToken(name string) bool { return !isReserved(name) && !p.Strips(name) }
+
 // fold appends name to dst in the form in which names are compared.
 func fold(dst []byte, name string) []byte {
 	for i := range len(name) {
