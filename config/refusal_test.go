@@ -356,6 +356,48 @@ func TestWrongObjectsAreRefusedWithPathAndReason(t *testing.T) {
 			reason: `Unsupported value: "Hide"`,
 		},
 		{
+			name:   "AuthPolicy: a token source that is two",
+			object: authPolicy + `spec: {` + policy + `tokenSources: [{header: X-Token, cookie: token}]}}`,
+			path:   "spec.tokenSources[0]",
+			reason: "must have at most 1 item",
+		},
+		{
+			name:   "AuthPolicy: a token source that is none",
+			object: authPolicy + `spec: {` + policy + `tokenSources: [{}]}}`,
+			path:   "spec.tokenSources[0]",
+			reason: "should have at least 1 properties",
+		},
+		{
+			name:   "AuthPolicy: a cookie that is two",
+			object: authPolicy + `spec: {` + policy + `tokenSources: [{cookie: "a;b"}]}}`,
+			path:   "spec.tokenSources[0].cookie",
+			reason: "should match",
+		},
+		{
+			name:   "AuthPolicy: an origin with a path",
+			object: authPolicy + `spec: {` + policy + `cors: {allowOrigins: ["https://shop.example/"]}}}`,
+			path:   "spec.cors.allowOrigins[0]",
+			reason: "should match",
+		},
+		{
+			name:   "AuthPolicy: an origin with a wildcard",
+			object: authPolicy + `spec: {` + policy + `cors: {allowOrigins: ["https://*.example"]}}}`,
+			path:   "spec.cors.allowOrigins[0]",
+			reason: "should match",
+		},
+		{
+			name:   "AuthPolicy: other origins, and none named",
+			object: authPolicy + `spec: {` + policy + `cors: {allowCredentials: true}}}`,
+			path:   "spec.cors.allowOrigins",
+			reason: "Required value",
+		},
+		{
+			name:   "AuthPolicy: preflights kept for days",
+			object: authPolicy + `spec: {` + policy + `cors: {allowOrigins: ["*"], maxAge: 25h}}}`,
+			path:   "spec.cors.maxAge",
+			reason: "must be between 0s and 24h",
+		},
+		{
 			name:   "AuthPolicy: a session of an issuer whose tokens are not taken",
 			object: authPolicy + `spec: {` + policy + `issuers: [{` + foreign + `keys: {signingKeyRef: {name: key}}}], session: {tokenIssuerRef: {name: issuer}}, forward: {headers: [{name: X-A, claim: sub}]}}}`,
 			path:   "spec.session",

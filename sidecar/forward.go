@@ -51,18 +51,28 @@ func (a *app) close() {
 	a.h2c.CloseIdleConnections()
 }
 
-// forward sends the request to a port of the app, with headers that introduce has had the last word on, and answers with what the app
-// answers. Failed is called when there is no answer to pass on.
-func (a *app) forward(w http.ResponseWriter, r *http.Request, port uint16, introduce func(http.Header), failed func(error)) {
+// passage is what others have to say about one request on its way through.
+type passage struct {
+	introduce func(out *http.Request)     // has the last word on what the app sees
+	settle    func(answer *http.Response) // has the last word on what the app answers
+	failed    func(error)                 // answers when the app does not
+}
+
+// forward sends the request to a port of the app, and answers with what the app answers.
+func (a *app) forward(w http.ResponseWriter, r *http.Request, port uint16, p passage) {
 	proxy := httputil.ReverseProxy{
 		Transport:     a.http1,
 		FlushInterval: -1, // streams arrive as they are sent
 		BufferPool:    &a.buffers,
 		ErrorLog:      a.trouble,
-		ErrorHandler:  func(_ http.ResponseWriter, _ *http.Request, err error) { failed(err) },
-		Rewrite: func(p *httputil.ProxyRequest) {
-			a.rewrite(p, port)
-			introduce(p.Out.Header)
+		ErrorHandler:  func(_ http.ResponseWriter, _ *http.Request, err error) { p.failed(err) },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			a.rewrite(r, port)
+			p.introduce(r.Out)
+		},
+		ModifyResponse: func(answer *http.Response) error {
+			p.settle(answer)
+			return nil
 		},
 	}
 	if r.ProtoMajor == 2 {

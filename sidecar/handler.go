@@ -20,6 +20,7 @@ const (
 	reasonNoPolicy       = "no_policy"
 	reasonAppUnreachable = "app_unreachable"
 	reasonAppFailed      = "app_failed"
+	reasonOriginRefused  = "origin_refused"
 )
 
 // front answers the requests that come to one port of the app.
@@ -29,23 +30,31 @@ type front struct {
 }
 
 // ServeHTTP is the life of a request. It is judged by one snapshot from beginning to end, whatever is loaded meanwhile.
-func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 	f.flight.enter()
 	defer f.flight.leave()
+	current := f.current.Load()
+	w := &answer{ResponseWriter: over, request: r}
+	if current != nil {
+		w.origins = current.gate.Origins()
+	}
 
 	path, err := policy.Normalize(r.URL.EscapedPath())
 	if err != nil {
 		f.refuse(w, r, refusal{Status: http.StatusBadRequest, Reason: reasonAmbiguousPath, Path: r.URL.EscapedPath()}, err.Error())
 		return
 	}
-	current := f.current.Load()
 	if current == nil {
 		w.Header().Set("Retry-After", "1")
 		f.refuse(w, r, refusal{Status: http.StatusServiceUnavailable, Reason: reasonNoPolicy, Path: path}, "")
 		return
 	}
+	if w.origins.IsPreflight(r) {
+		f.answerPreflight(w, r, path)
+		return
+	}
 	if current.routes != nil && current.routes.Covers(path) {
-		current.routes.Serve(w, r, path)
+		current.routes.Serve(w, w.origins.Vouch(r), path)
 		return
 	}
 
@@ -57,9 +66,22 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.metrics.allowed.WithLabelValues(string(verdict.Reason)).Inc()
 	f.logAllowed(r, path, verdict)
-	f.app.forward(w, r, f.port,
-		func(header http.Header) { current.gate.Introduce(header, verdict.Caller) },
-		func(err error) { f.appFailed(w, r, path, err) })
+	f.app.forward(w, r, f.port, passage{
+		introduce: func(out *http.Request) { current.gate.Introduce(out, verdict.Caller) },
+		settle:    func(answer *http.Response) { current.gate.Settle(r, verdict.Caller, answer) },
+		failed:    func(err error) { f.appFailed(w, r, path, err) },
+	})
+}
+
+// answerPreflight tells a browser whether a page of another origin may send a request. It asks without the user's credentials, so no rule can
+// be asked.
+func (f *front) answerPreflight(w *answer, r *http.Request, path string) {
+	if !w.origins.Allows(r) {
+		f.refuse(w, r, refusal{Status: http.StatusForbidden, Reason: reasonOriginRefused, Path: path}, "")
+		return
+	}
+	f.metrics.allowed.WithLabelValues("preflight").Inc()
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func (f *front) refuseByVerdict(w http.ResponseWriter, r *http.Request, path string, verdict gate.Verdict) {

@@ -44,9 +44,23 @@ type AuthPolicySpec struct {
 	// +optional
 	Default DefaultAccess `json:"default,omitempty"`
 
+	// tokenSources are the places where a request may carry its token, 1 to 8. Default: the Authorization header alone. A request with two
+	// tokens, or with one of these places twice, is answered 400, in whatever spelling: neither case nor punctuation of names makes a difference.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=atomic
+	// +optional
+	TokenSources []TokenSource `json:"tokenSources,omitempty"`
+
 	// forward says what the app gets to know about the caller.
 	// +optional
 	Forward Forward `json:"forward,omitempty,omitzero"`
+
+	// cors says what pages of other origins may do (the Fetch standard's CORS protocol). Set: the sidecar answers preflights before any rule is asked, and
+	// says on every answer, its own and the app's, who may read it, in place of what the app says about it. Unset: it adds nothing, and an
+	// OPTIONS request is judged like any other.
+	// +optional
+	CORS *CORS `json:"cors,omitempty"`
 
 	// session offers sign-in, refresh and sign-out of a TokenIssuer on the app's own origin.
 	// +optional
@@ -229,6 +243,91 @@ type ClaimRequirement struct {
 	// +listType=set
 	// +required
 	AnyOf []string `json:"anyOf,omitempty"`
+}
+
+// TokenSource is a place in a request. Exactly one of its fields is set.
+//
+// +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:MaxProperties=1
+type TokenSource struct {
+	// header is the name of a request header. In Authorization the token follows the scheme Bearer (RFC 6750); any other header holds the
+	// token alone. Identity headers and headers that HTTP, proxies or browsers give a meaning of their own are refused.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9-]*$`
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Header string `json:"header,omitempty"`
+
+	// cookie is the name of a cookie. Browsers send it whoever asks them to, so a token from it counts for nothing in a request that another
+	// origin may have caused: with a method other than GET, HEAD and OPTIONS, or a WebSocket handshake, from a page that is neither of the app's
+	// own origin nor of one in cors.allowOrigins with allowCredentials. Where a token is needed, such a request is answered 403.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Cookie string `json:"cookie,omitempty"`
+
+	// query is the name of a query parameter. Avoid it: URLs end up in logs, histories and Referer headers, and so would tokens. A policy that
+	// has it says so in its Accepted condition.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Query string `json:"query,omitempty"`
+
+	// webSocketProtocol is a name in Sec-WebSocket-Protocol, such as "bearer": the token is the protocol offered right after it. The app sees
+	// the other protocols; where it chooses none of them, this name is chosen in the answer, as browsers want one.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	WebSocketProtocol string `json:"webSocketProtocol,omitempty"`
+}
+
+// CORS says what pages of other origins may do.
+type CORS struct {
+	// allowOrigins lists origins exactly as browsers spell them: scheme and host in small letters, the port unless it is the scheme's, nothing
+	// more, such as https://shop.example. 1 to 64. Or "*" alone, for every origin, not with allowCredentials. The origin null is never allowed.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:Pattern=`^(\*|[a-z][a-z0-9+.-]*://[^/*?#@ ]+)$`
+	// +kubebuilder:validation:items:MaxLength=256
+	// +listType=set
+	// +required
+	AllowOrigins []string `json:"allowOrigins,omitempty"`
+
+	// allowMethods may be used beside GET, HEAD and POST, which browsers always allow. At most 16.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:Pattern=`^[A-Z][A-Z-]*$`
+	// +kubebuilder:validation:items:MaxLength=32
+	// +listType=set
+	// +optional
+	AllowMethods []string `json:"allowMethods,omitempty"`
+
+	// allowHeaders may be sent beside those that browsers always allow. Authorization and Content-Type for JSON are not among these. At most
+	// 64.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9][A-Za-z0-9_-]*$`
+	// +kubebuilder:validation:items:MaxLength=64
+	// +listType=set
+	// +optional
+	AllowHeaders []string `json:"allowHeaders,omitempty"`
+
+	// exposeHeaders of answers may be read beside those that browsers always show. At most 64.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9][A-Za-z0-9_-]*$`
+	// +kubebuilder:validation:items:MaxLength=64
+	// +listType=set
+	// +optional
+	ExposeHeaders []string `json:"exposeHeaders,omitempty"`
+
+	// allowCredentials lets pages of these origins act with the user's cookies, session routes included. Default: false.
+	// +optional
+	AllowCredentials bool `json:"allowCredentials,omitempty"` //nolint:kubeapilinter // the Fetch standard has two values for it, and no third to come
+
+	// maxAge is how long browsers may keep the answer to a preflight, 0s to 24h. Default: unset, which leaves it to them.
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="must be between 0s and 24h"
+	// +optional
+	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
 }
 
 // Forward says what the app gets to know about the caller. Each header named here is removed from every request first, whoever

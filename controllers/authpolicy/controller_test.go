@@ -357,6 +357,15 @@ func TestWhatIsMissingOrWrongIsSaidWithItsPath(t *testing.T) {
 				s.Forward.Headers = connection
 				return s
 			}()},
+		{name: "a token source that is an identity header, and origins that are none", want: "Invalid",
+			message: `tokenSources[0].header: is an identity header, or one that HTTP, proxies or browsers give a meaning of their own; choose another; cors.allowOrigins[0]: must be an origin`,
+			arrange: func(b *bench) { b.signingKey("key", keySet(b.T, "ES256")) },
+			spec: func() v1alpha1.AuthPolicySpec {
+				s := spec("a", v1alpha1.KeySource{SigningKeyRef: ref("key")})
+				s.TokenSources = []v1alpha1.TokenSource{{Header: "X-Auth-Subject"}}
+				s.CORS = &v1alpha1.CORS{AllowOrigins: []string{"https://Shop.example"}}
+				return s
+			}()},
 		{name: "algorithms that no key is for", want: "Invalid", message: "issuers[0].algorithms",
 			spec: func() v1alpha1.AuthPolicySpec {
 				s := spec("a", v1alpha1.KeySource{Inline: document(t, keySet(t, "ES256"))})

@@ -10,6 +10,8 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/credential"
+	"github.com/latchkey-dev/latchkey/internal/crossorigin"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/verify"
 )
@@ -36,12 +38,20 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source) (*rendering, []probl
 		problems = append(problems, problem{v1alpha1.ReasonInvalid, err.Error()})
 	}
 	b := &bundle.Bundle{Policy: document(spec)}
+	b.TokenSources, b.CORS = tokenSources(spec), otherOrigins(spec)
 	var faults policy.Errors
-	if _, err := policy.Compile(b.Policy); errors.As(err, &faults) {
+	if program, err := policy.Compile(b.Policy); err == nil {
+		if _, err = credential.Compile(b.TokenSources, program.MayCarryToken); err != nil {
+			invalid(err)
+		}
+	} else if errors.As(err, &faults) {
 		for _, fault := range faults {
 			invalid(fault)
 		}
-	} else if err != nil {
+	} else {
+		invalid(err)
+	}
+	if _, err := crossorigin.Compile(b.CORS); err != nil {
 		invalid(err)
 	}
 	urls := map[string]string{} // TokenIssuer name -> issuer url

@@ -51,7 +51,7 @@ func acceptance(policy *v1alpha1.AuthPolicy, seen *observed, problems []problem)
 	if other := overshadowing(policy, seen.siblings, seen.pods); other != nil {
 		return problem{v1alpha1.ReasonConflicted, fmt.Sprintf("AuthPolicy %q is older and selects some of the same pods: it governs those of them that are created from now on", other.Name)}
 	}
-	return problem{v1alpha1.ReasonAccepted, "the policy compiles and its references are there"}
+	return problem{v1alpha1.ReasonAccepted, "the policy compiles and its references are there" + loggedTokens(policy.Spec)}
 }
 
 // readiness says whether the bundle that is in force is the one that the policy asks for. Its reason is the one that decides: what is not

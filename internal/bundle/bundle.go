@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/credential"
+	"github.com/latchkey-dev/latchkey/internal/crossorigin"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 )
 
@@ -22,6 +24,10 @@ type Bundle struct {
 	Policy  policy.Document
 	Issuers []Issuer
 	Session *Session
+	// TokenSources is where requests carry their token; none means the Authorization header.
+	TokenSources []credential.Source
+	// CORS says what pages of other origins may do; nil leaves that to the app.
+	CORS *crossorigin.Document
 }
 
 // Issuer is one issuer whose tokens are taken.

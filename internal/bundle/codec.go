@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/credential"
+	"github.com/latchkey-dev/latchkey/internal/crossorigin"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/strictjson"
 )
@@ -23,6 +25,9 @@ type document struct {
 	Policy  policy.Document  `json:"policy"`
 	Issuers []issuerDocument `json:"issuers,omitempty"`
 	Session *sessionDocument `json:"session,omitempty"`
+
+	TokenSources []credential.Source   `json:"tokenSources,omitempty"`
+	CORS         *crossorigin.Document `json:"cors,omitempty"`
 }
 
 type issuerDocument struct {
@@ -74,7 +79,7 @@ func Parse(data []byte) (*Bundle, error) {
 		return nil, fmt.Errorf("version: must be %d, the only one that this build knows", version)
 	}
 
-	b := &Bundle{Policy: d.Policy, Session: (*Session)(d.Session)}
+	b := &Bundle{Policy: d.Policy, Session: (*Session)(d.Session), TokenSources: d.TokenSources, CORS: d.CORS}
 	var faults []error
 	for i, issuer := range d.Issuers {
 		skew, err := time.ParseDuration(issuer.ClockSkew)
@@ -103,7 +108,9 @@ func Parse(data []byte) (*Bundle, error) {
 // Marshal writes a bundle that Parse takes, or says why there can be none. Equal bundles give equal bytes. The lines are indented because
 // people read ConfigMaps.
 func (b *Bundle) Marshal() ([]byte, error) {
-	d := document{Version: version, Policy: b.Policy, Session: (*sessionDocument)(b.Session)}
+	d := document{
+		Version: version, Policy: b.Policy, Session: (*sessionDocument)(b.Session), TokenSources: b.TokenSources, CORS: b.CORS,
+	}
 	for _, issuer := range b.Issuers {
 		d.Issuers = append(d.Issuers, issuerDocument{
 			URL:          issuer.URL,

@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/credential"
+	"github.com/latchkey-dev/latchkey/internal/crossorigin"
 	"github.com/latchkey-dev/latchkey/internal/keyset"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/revocation"
@@ -22,6 +24,8 @@ type Gate struct {
 	verifier *verify.Verifier // nil without issuers: then no token is ever valid
 	revoked  map[string]*revocation.Set
 	known    *cache
+	sources  *credential.Sources
+	origins  *crossorigin.Policy
 	keyIDs   []string
 }
 
@@ -32,6 +36,17 @@ func New(b *bundle.Bundle, revoked map[string]*revocation.Set) (*Gate, error) {
 	program, err := policy.Compile(b.Policy)
 	if err != nil {
 		wrong = append(wrong, fmt.Errorf("policy: %w", err))
+	}
+
+	var sources *credential.Sources
+	if program != nil {
+		if sources, err = credential.Compile(b.TokenSources, program.MayCarryToken); err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	origins, err := crossorigin.Compile(b.CORS)
+	if err != nil {
+		wrong = append(wrong, err)
 	}
 
 	var issuers []verify.Issuer
@@ -61,7 +76,7 @@ func New(b *bundle.Bundle, revoked map[string]*revocation.Set) (*Gate, error) {
 		return nil, errors.Join(wrong...)
 	}
 
-	gate := &Gate{program: program, revoked: revoked, known: newCache(cachedTokens, cachedBytes)}
+	gate := &Gate{program: program, revoked: revoked, known: newCache(cachedTokens, cachedBytes), sources: sources, origins: origins}
 	if len(issuers) > 0 {
 		if gate.verifier, err = verify.New(issuers); err != nil {
 			return nil, err
@@ -74,3 +89,6 @@ func New(b *bundle.Bundle, revoked map[string]*revocation.Set) (*Gate, error) {
 
 // KeyIDs are the ids of all keys that tokens are verified with, sorted. Keys that have ended since the bundle was rendered are among them.
 func (g *Gate) KeyIDs() []string { return slices.Clone(g.keyIDs) }
+
+// Origins says what pages of other origins may do.
+func (g *Gate) Origins() *crossorigin.Policy { return g.origins }

@@ -16,25 +16,40 @@ func (g *Gate) identify(claims map[string]any) []identityHeader {
 	return headers
 }
 
-// Introduce turns the headers that came with a request into those that the app gets: identity headers are taken out, whoever sent them and
+// Introduce turns the request that came with a request into those that the app gets: identity headers are taken out, whoever sent them and
 // however they are spelt, and set from the caller's verified claims. Without a caller the app sees none.
 //
 // The token goes too, unless the policy keeps it. One that is not valid never stays: an app that is told to expect a verified token must
 // not find another.
 //
 // It has to come last: after hop-by-hop headers were taken out, lest a Connection header name the identity headers among them.
-func (g *Gate) Introduce(header http.Header, caller *Caller) {
+func (g *Gate) Introduce(out *http.Request, caller *Caller) {
+	header := out.Header
 	for name := range header {
 		if g.program.Strips(name) {
 			delete(header, name)
 		}
 	}
-	if (caller == nil || !g.program.KeepToken()) && bearsToken(header) {
-		delete(header, "Authorization")
+	if g.dropsToken(caller) {
+		out.URL.RawQuery = g.sources.Remove(header, out.URL.RawQuery)
 	}
 	if caller != nil {
 		for _, identity := range caller.headers {
 			header[identity.name] = identity.values
 		}
+	}
+}
+
+// dropsToken says whether the app is to see no token of this request.
+func (g *Gate) dropsToken(caller *Caller) bool { return caller == nil || !g.program.KeepToken() }
+
+// Settle completes the app's answer to a request that was introduced: to a WebSocket handshake whose token stood among the protocols, and of
+// which the app has chosen none. Browsers close a connection where none of what they offered was chosen.
+func (g *Gate) Settle(in *http.Request, caller *Caller, answer *http.Response) {
+	if answer.StatusCode != http.StatusSwitchingProtocols || len(answer.Header["Sec-Websocket-Protocol"]) > 0 || !g.dropsToken(caller) {
+		return
+	}
+	if taken := g.sources.ProtocolTaken(in.Header); taken != "" {
+		answer.Header["Sec-Websocket-Protocol"] = []string{taken}
 	}
 }

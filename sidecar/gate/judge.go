@@ -12,10 +12,13 @@ import (
 type Reason string
 
 const (
-	// ReasonSeveralCredentials says that there is more than one Authorization header. Whichever we read, the app might read the other.
+	// ReasonSeveralCredentials says that there is more than one token, or one place for tokens twice. Whichever we read, the app might read
+	// the other.
 	ReasonSeveralCredentials Reason = "several_credentials"
 	// ReasonRevoked says that the token's session has ended.
 	ReasonRevoked Reason = "revoked"
+	// ReasonCrossOrigin says that the token came in a cookie, and a page of another origin may have made the browser send it.
+	ReasonCrossOrigin Reason = "cross_origin"
 )
 
 // Verdict is what a Gate says about one request.
@@ -32,8 +35,8 @@ type Verdict struct {
 
 // Judge decides about a request with this normalised path. What was allowed before is never remembered: only whose token it is.
 func (g *Gate) Judge(r *http.Request, path string, now time.Time) Verdict {
-	credentials := r.Header["Authorization"]
-	if len(credentials) > 1 {
+	found, err := g.sources.Find(r.Header, r.URL.RawQuery)
+	if err != nil {
 		return Verdict{
 			Status: http.StatusBadRequest, Reason: ReasonSeveralCredentials, Token: TokenRefused, Rule: policy.NoRule,
 			Challenge: `Bearer error="invalid_request"`,
@@ -41,10 +44,12 @@ func (g *Gate) Judge(r *http.Request, path string, now time.Time) Verdict {
 	}
 	var caller *Caller
 	token, refused := TokenNone, Reason("")
-	if len(credentials) == 1 {
-		if bearer, ok := bearerToken(credentials[0]); ok {
-			caller, token, refused = g.authenticate(bearer, now)
-		}
+	switch {
+	case !found.Present:
+	case found.Ambient && !g.origins.Trusts(r):
+		token, refused = TokenRefused, ReasonCrossOrigin
+	default:
+		caller, token, refused = g.authenticate(found.Token, now)
 	}
 
 	decision := g.program.Decide(r.Method, path, caller.claimsOrNil())
@@ -53,6 +58,8 @@ func (g *Gate) Judge(r *http.Request, path string, now time.Time) Verdict {
 	case decision.Allow:
 	case decision.Reason == policy.ReasonMethodRefused:
 		verdict.Status = http.StatusBadRequest
+	case decision.Reason == policy.ReasonTokenRequired && refused == ReasonCrossOrigin:
+		verdict.Status, verdict.Reason = http.StatusForbidden, refused // another token would not help
 	case decision.Reason == policy.ReasonTokenRequired && refused != "":
 		verdict.Status = http.StatusUnauthorized
 		verdict.Reason = refused

@@ -160,13 +160,17 @@ func (s *Routes) rewrite(p *httputil.ProxyRequest) {
 // KeepCookies returns a Cookie header's value with only the token services' cookies left in it, or (own false) with only the others.
 // What is kept stays as it was written. Names are compared without case, as browsers compare the prefix.
 func KeepCookies(value string, own bool) string {
-	kept := make([]string, 0, 8)
+	kept, whole := make([]string, 0, 8), true
 	for pair := range strings.SplitSeq(value, ";") {
 		pair = strings.Trim(pair, " \t")
 		isOwn := len(pair) >= len(CookiePrefix) && strings.EqualFold(pair[:len(CookiePrefix)], CookiePrefix)
+		whole = whole && isOwn == own
 		if pair != "" && isOwn == own {
 			kept = append(kept, pair)
 		}
+	}
+	if whole {
+		return value
 	}
 	return strings.Join(kept, "; ")
 }

@@ -1,0 +1,48 @@
+package authpolicy
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/credential"
+	"github.com/latchkey-dev/latchkey/internal/crossorigin"
+)
+
+// tokenSources are a spec's, in the words of package credential.
+func tokenSources(spec v1alpha1.AuthPolicySpec) []credential.Source {
+	var sources []credential.Source
+	for _, source := range spec.TokenSources {
+		sources = append(sources, credential.Source(source))
+	}
+	return sources
+}
+
+// otherOrigins is what a spec says about them, in the words of package crossorigin.
+func otherOrigins(spec v1alpha1.AuthPolicySpec) *crossorigin.Document {
+	if spec.CORS == nil {
+		return nil
+	}
+	d := &crossorigin.Document{
+		AllowOrigins: spec.CORS.AllowOrigins, AllowMethods: spec.CORS.AllowMethods, AllowHeaders: spec.CORS.AllowHeaders,
+		ExposeHeaders: spec.CORS.ExposeHeaders, AllowCredentials: spec.CORS.AllowCredentials,
+	}
+	if spec.CORS.MaxAge != nil {
+		d.MaxAgeSeconds = int64(spec.CORS.MaxAge.Seconds())
+	}
+	return d
+}
+
+// loggedTokens warns of what an accepted policy asks for all the same; "" when there is nothing to say.
+func loggedTokens(spec v1alpha1.AuthPolicySpec) string {
+	var paths []string
+	for i, source := range spec.TokenSources {
+		if source.Query != "" {
+			paths = append(paths, fmt.Sprintf("tokenSources[%d].query", i))
+		}
+	}
+	if len(paths) == 0 {
+		return ""
+	}
+	return "; beware of " + strings.Join(paths, ", ") + ": proxies and browsers write URLs down, and so tokens"
+}
