@@ -24,8 +24,8 @@ func adminRoutes(m *materials, volumes []*volume, j *journal, metrics *metrics) 
 			writeText(w, http.StatusServiceUnavailable, missing+": nothing applied; /applied says why")
 			return
 		}
-		if _, _, _, err := j.since(0); err != nil {
-			writeText(w, http.StatusServiceUnavailable, err.Error())
+		if j.since(0).err != nil { // which may name the database and its user
+			writeText(w, http.StatusServiceUnavailable, "the session store is not available; the log says why")
 			return
 		}
 		writeText(w, http.StatusOK, "ready")

@@ -3,6 +3,7 @@ package issuer
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -27,25 +28,17 @@ type journal struct {
 	wake  chan struct{} // of capacity 1: there may be something new
 
 	mu      sync.Mutex
-	stream  string
-	last    int64
+	stream  string // empty: nothing has been read yet
+	last    int64  // everything up to here is in
+	newest  int64  // number of the last entry
 	entries []store.Revocation
 	changed chan struct{} // closed when there are new ones
 	err     error         // of the last look
 }
 
-// newJournal reads what is in force.
-func newJournal(ctx context.Context, s store.Store, now func() time.Time, log *slog.Logger) (*journal, error) {
-	stream, last, err := s.Stream(ctx)
-	if err != nil {
-		return nil, err
-	}
-	j := &journal{store: s, now: now, log: log, wake: make(chan struct{}, 1), stream: stream, changed: make(chan struct{})}
-	if err := j.look(ctx); err != nil {
-		return nil, err
-	}
-	j.last = max(j.last, last) // the last ones may have run out and be gone
-	return j, nil
+func newJournal(s store.Store, now func() time.Time, log *slog.Logger) *journal {
+	return &journal{store: s, now: now, log: log, wake: make(chan struct{}, 1), changed: make(chan struct{}),
+		err: errors.New("revocations have not been read yet")}
 }
 
 // advance says that there may be something new.
@@ -56,40 +49,86 @@ func (j *journal) advance() {
 	}
 }
 
-// follow looks whenever there may be something new, until ctx is done.
-func (j *journal) follow(ctx context.Context) {
+// errSetBack says that the database is not the one it was, or is an older copy of it.
+var errSetBack = errors.New("another database, or an older copy, is where the sessions were: starting anew")
+
+// follow looks whenever there may be something new, until ctx is done or the database was set back.
+func (j *journal) follow(ctx context.Context) error {
+	var told sync.WaitGroup
+	defer told.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	told.Go(func() { j.store.Follow(ctx, j.advance) })
+
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
+	failing := false
 	for {
+		err := j.look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, errSetBack):
+			return err
+		case err != nil && !failing:
+			j.log.Error("revocations not read; trying again", "error", err)
+		case err == nil && failing:
+			j.log.Info("revocations are read again")
+		}
+		failing = err != nil
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-j.wake:
 		case <-ticker.C:
-		}
-		if err := j.look(ctx); err != nil && ctx.Err() == nil {
-			j.log.Error("revocations not read; trying again", "error", err)
 		}
 	}
 }
 
 // look takes in what the store has beyond the last number. There is never more than one look at a time.
 func (j *journal) look(ctx context.Context) error {
-	for {
-		_, last, _, _ := j.since(0)
-		found, err := j.store.Revocations(ctx, last, page)
-		j.add(found, err)
-		if err != nil || len(found) < page {
+	stream, last, err := j.store.Stream(ctx)
+	if err != nil {
+		j.failed(err)
+		return err
+	}
+	from := j.since(0)
+	if from.stream != "" && (stream != from.stream || last < from.last) {
+		return errSetBack
+	}
+	for after := from.newest; ; {
+		found, err := j.store.Revocations(ctx, after, page)
+		if err != nil {
+			j.failed(err)
 			return err
 		}
+		j.add(found)
+		if len(found) < page {
+			break
+		}
+		after = found[len(found)-1].Number
 	}
+	j.read(stream, last)
+	return nil
 }
 
-func (j *journal) add(found []store.Revocation, err error) {
-	now := j.now()
+func (j *journal) failed(err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.err = err
+}
+
+// read says that everything is in that the store had when it said so.
+func (j *journal) read(stream string, last int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stream, j.last, j.err = stream, max(j.last, last), nil // the last ones may have run out and be gone
+}
+
+func (j *journal) add(found []store.Revocation) {
+	now := j.now()
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	// Streams may be reading the slice. Appending leaves what they see as it is; leaving out takes a new slice, so it waits until it pays.
 	over := func(r store.Revocation) bool { return !r.Until.After(now) }
 	dead := 0
@@ -103,17 +142,27 @@ func (j *journal) add(found []store.Revocation, err error) {
 	}
 	j.entries = append(j.entries, found...)
 	if len(found) > 0 {
-		j.last = found[len(found)-1].Number
+		j.newest = found[len(found)-1].Number
+		j.last = max(j.last, j.newest)
 		close(j.changed)
 		j.changed = make(chan struct{})
 	}
 }
 
-// since returns what was revoked with numbers above after, some of which may have run out, the last number, whether the store can be read, and a channel that is closed when
-// there is more.
-func (j *journal) since(after int64) (entries []store.Revocation, last int64, changed <-chan struct{}, err error) {
+// excerpt is what a journal holds at one moment, from some number on.
+type excerpt struct {
+	stream  string             // empty: nothing has been read yet
+	entries []store.Revocation // some may have run out
+	last    int64              // nothing up to here is missing
+	newest  int64              // number of the last entry; 0: there was none yet
+	changed <-chan struct{}    // closed when there is more
+	err     error              // why the store cannot be read
+}
+
+// since returns what was revoked with numbers above after.
+func (j *journal) since(after int64) excerpt {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	from, _ := slices.BinarySearchFunc(j.entries, after+1, func(r store.Revocation, number int64) int { return cmp.Compare(r.Number, number) })
-	return j.entries[from:], j.last, j.changed, j.err
+	return excerpt{stream: j.stream, entries: j.entries[from:], last: j.last, newest: j.newest, changed: j.changed, err: j.err}
 }

@@ -62,10 +62,7 @@ func (m *metrics) follows(j *journal) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "latchkey_issuer_revocation_number",
 		Help: "Number of the last revocation. A sidecar whose own number stays behind does not enforce the latest.",
-	}, func() float64 {
-		_, last, _, _ := j.since(0)
-		return float64(last)
-	}))
+	}, func() float64 { return float64(j.since(0).newest) }))
 }
 
 func (m *metrics) answered(route, result string, took time.Duration) {

@@ -56,10 +56,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 	defer func() { _ = adminListener.Close() }()
 
 	metrics := newMetrics()
-	journal, err := newJournal(ctx, database, o.Now, log)
-	if err != nil {
-		return err
-	}
+	journal := newJournal(database, o.Now, log)
 	metrics.follows(journal)
 	materials := &materials{}
 	volumes := []*volume{
@@ -80,7 +77,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 	for _, v := range volumes {
 		group.Go(func() error { v.follow(ctx); return nil })
 	}
-	group.Go(func() error { journal.follow(ctx); return nil })
+	group.Go(func() error { return journal.follow(ctx) })
 	group.Go(func() error { prune(ctx, database, materials, o.Now, log); return nil })
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: materials.certificate}
 	group.Go(func() error { return serve(ctx, listener, secure, h.routes(), log) })

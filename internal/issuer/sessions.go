@@ -66,7 +66,7 @@ func (s *sessions) login(ctx context.Context, m *material, name string, password
 	if err != nil {
 		return grant{}, err
 	}
-	ended, err := s.store.Create(ctx, n, m.config.MaxSessionsPerUser, session.Horizon(now, m.config))
+	ended, err := s.store.Create(ctx, n, store.Limit{Sessions: m.config.MaxSessionsPerUser}, session.Horizon(now, m.config))
 	if err != nil {
 		return grant{}, err
 	}
@@ -141,7 +141,7 @@ func (s *sessions) refresh(ctx context.Context, m *material, token string, base 
 		settled := true
 		if verdict == session.Rotate {
 			g.refreshToken = refreshtoken.Make(found.ID, found.Secret, counter+1)
-			settled, err = s.store.Rotate(ctx, found.ID, counter, now, expires)
+			settled, err = s.store.Rotate(ctx, found.ID, counter, store.Rotation{At: now, AccessUntil: expires})
 		} else {
 			g.refreshToken = refreshtoken.Make(found.ID, found.Secret, found.Counter)
 			// Whoever ends the session revokes its access tokens until the last of them expires, so the store must know which is.

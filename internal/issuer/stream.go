@@ -33,6 +33,9 @@ func (s *streams) serve(w http.ResponseWriter, r *http.Request, m *material) err
 	if (err != nil || after < 0) && query.Get("after") != "" {
 		return malformed("after must be a number")
 	}
+	if s.journal.since(after).stream == "" {
+		return errUnavailable // a follower keeps what it has, and comes again
+	}
 	if s.open.Add(1) > maxStreams {
 		s.open.Add(-1)
 		return errBusy
@@ -56,14 +59,14 @@ func (s *streams) tell(w http.ResponseWriter, r *http.Request, issuer, stream st
 	heartbeat := time.NewTicker(revocation.HeartbeatSeconds * time.Second)
 	defer heartbeat.Stop()
 
-	_, last, _, _ := s.journal.since(after)
-	reset := stream != s.journal.stream || after > last // a higher number: the database was set back
+	now := s.journal.since(after)
+	reset := stream != now.stream || after > now.last // a higher number: the database was set back
 	if reset {
 		after = 0
 	}
 	ready, beat := false, false
 	for {
-		entries, last, changed, _ := s.journal.since(after)
+		now := s.journal.since(after)
 		if s.materials.load().config.Issuer != issuer {
 			return // sessions have another hash from now on: the follower comes again and gets that
 		}
@@ -71,21 +74,20 @@ func (s *streams) tell(w http.ResponseWriter, r *http.Request, issuer, stream st
 			return
 		}
 		if reset {
-			if revocation.WriteReset(w, s.journal.stream) != nil {
+			if revocation.WriteReset(w, now.stream) != nil {
 				return
 			}
 			reset = false
 		}
-		for _, e := range entries {
-			entry := revocation.Entry{Number: e.Number, Kind: revocation.KindSession, Until: e.Until,
-				Hash: revocation.SessionHash(issuer, e.Session.String())}
+		for _, e := range now.entries {
+			entry := revocation.Entry{Number: e.Number, Kind: e.Kind, Until: e.Until, Hash: revocation.SessionHash(issuer, e.Value)}
 			if revocation.WriteRevoke(w, entry) != nil {
 				return
 			}
 		}
-		after = last
+		after = now.last
 		if !ready {
-			if revocation.WriteReady(w, revocation.Position{Stream: s.journal.stream, Number: last}) != nil {
+			if revocation.WriteReady(w, revocation.Position{Stream: now.stream, Number: now.last}) != nil {
 				return
 			}
 			ready = true
@@ -98,7 +100,7 @@ func (s *streams) tell(w http.ResponseWriter, r *http.Request, issuer, stream st
 		}
 		beat = false
 		select {
-		case <-changed:
+		case <-now.changed:
 		case <-heartbeat.C:
 			beat = true
 		case <-r.Context().Done():

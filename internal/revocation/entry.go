@@ -15,8 +15,14 @@ const Leeway = time.Minute
 // Kind says what an Entry's Hash is the hash of.
 type Kind string
 
-// KindSession revokes every access token of one session, by its sid claim.
-const KindSession Kind = "sid"
+const (
+	// KindSession revokes every access token of one session, by its sid claim.
+	KindSession Kind = "sid"
+	// KindToken revokes one access token, by its jti claim.
+	KindToken Kind = "jti"
+	// KindSubject revokes the access tokens of one user that were issued until some time, by their sub claim.
+	KindSubject Kind = "sub"
+)
 
 // Entry revokes something until the last token it could apply to has expired.
 type Entry struct {

@@ -15,12 +15,19 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/base64url"
+	"github.com/latchkey-dev/latchkey/internal/revocation"
 )
 
-// ErrNotFound says that there is no such session: it never existed, or it has ended.
-var ErrNotFound = errors.New("no such session")
+var (
+	// ErrNotFound says that there is no such session: it never existed, or it has ended.
+	ErrNotFound = errors.New("no such session")
+	// ErrLimit says that the user has as many sessions as the limit allows.
+	ErrLimit = errors.New("the user has as many sessions as are allowed")
+	// ErrUnavailable says that the database could not be reached, or did not answer in time.
+	ErrUnavailable = errors.New("the session store is not available")
+)
 
-// SessionID names a session. It is no secret: access tokens carry it.
+// SessionID names a session. It is no secret: access tokens carry it. The zero SessionID names none.
 type SessionID [16]byte
 
 // NewSessionID returns a random SessionID.
@@ -79,6 +86,21 @@ type Session struct {
 	CreatedAt   time.Time // sign-in; kept to the millisecond
 	RotatedAt   time.Time // when the current refresh token came to be; kept to the millisecond
 	AccessUntil time.Time // no access token of this session expires later; kept to the second
+	Device      Device    // as last seen
+	Data        string    // whatever the token service wants to know again at a refresh; stores do not look into it
+}
+
+// Device is what a client shows of itself. The caller bounds the lengths.
+type Device struct {
+	Address   string
+	UserAgent string
+}
+
+// Rotation is what changes in a session that is refreshed.
+type Rotation struct {
+	At          time.Time
+	AccessUntil time.Time // counts if it is later than what is kept
+	Device      Device
 }
 
 // Horizon tells sessions that are over from those that are not: a session is over when it was created or rotated before these times.
@@ -87,29 +109,50 @@ type Horizon struct {
 	RotatedBefore time.Time
 }
 
-// Revocation says that a session ended while access tokens of it may have been valid.
-type Revocation struct {
-	Number  int64 // from 1, in the order in which they became visible
-	Session SessionID
-	Until   time.Time // the session's AccessUntil plus revocation.Leeway
+// Limit is how many sessions a user may have.
+type Limit struct {
+	Sessions int  // at least 1
+	Refuse   bool // a session too many, with ErrLimit; otherwise the oldest make room for it
 }
+
+// Revocation says which access tokens are good no longer, though they have not expired.
+type Revocation struct {
+	Number int64 // from 1, in the order in which they became visible, with gaps
+	Kind   revocation.Kind
+	Value  string    // of the claim that Kind names
+	Before time.Time // with KindSubject: tokens issued at or before this time; otherwise zero. Kept to the second
+	Until  time.Time // when the last token concerned has expired, plus revocation.Leeway; kept to the second
+}
+
+// CounterKey names a counter: a hash, so that nothing that was typed into a sign-in form is kept.
+type CounterKey [32]byte
+
+// NumberStep is by how much numbers of revocations jump ahead whenever a process connects to a database. A database that was restored from
+// a copy, or a replica that lost its last writes and took over, is always connected to anew, so unless more than this was lost, it gives no
+// number out again that somebody has seen, and a follower of its stream misses nothing. 2^53 leave room for 500 million connections.
+const NumberStep = 1 << 24
 
 // Store keeps sessions and revocations. All methods may be called from many goroutines, and from several processes at once.
 //
 // Ending a session always means the same two things in one transaction: the session is deleted, and unless its last access token has
 // expired anyway, a Revocation with the next number is added.
+//
+// An error that is none of ErrNotFound and ErrLimit says that the database did not do, or did not say that it did, what it was asked; where
+// it could not be reached in time the error is ErrUnavailable as well. What was asked may still happen, so a caller must be able to ask again.
 type Store interface {
 	// Create adds a session. In the same transaction it ends sessions of the same user: those behind the horizon, and then the oldest, so
-	// that at most limit are left with the new one. It returns the latter.
-	Create(ctx context.Context, s Session, limit int, h Horizon) (ended []SessionID, err error)
+	// that the limit holds with the new one. It returns the latter. If the limit refuses, nothing has changed, and the error is ErrLimit.
+	Create(ctx context.Context, s Session, l Limit, h Horizon) (ended []SessionID, err error)
 
 	// Find returns a session, or ErrNotFound.
 	Find(ctx context.Context, id SessionID) (Session, error)
 
-	// Rotate raises the session's counter from counter to the next, sets RotatedAt, and AccessUntil if that is later than what is kept. It
-	// reports false, and has changed nothing, when the counter is another by now or the session has ended: of any number of calls with the
-	// same counter exactly one reports true.
-	Rotate(ctx context.Context, id SessionID, counter int64, rotatedAt, accessUntil time.Time) (bool, error)
+	// List returns the sessions of a user without their secrets, the newest first.
+	List(ctx context.Context, user string) ([]Session, error)
+
+	// Rotate raises the session's counter from counter to the next and sets what else r says. It reports false, and has changed nothing,
+	// when the counter is another by now or the session has ended: of any number of calls with the same counter exactly one reports true.
+	Rotate(ctx context.Context, id SessionID, counter int64, r Rotation) (bool, error)
 
 	// Extend sets AccessUntil if that is later than what is kept. It reports false when the counter is another by now or the session has
 	// ended.
@@ -118,15 +161,37 @@ type Store interface {
 	// End ends a session. It reports false when it had ended before.
 	End(ctx context.Context, id SessionID, now time.Time) (bool, error)
 
-	// Stream returns the name of this database's stream of revocations, which no other database has, and the last number given out.
+	// EndAll ends all sessions of a user but one, which may be the zero SessionID, in one transaction, and returns them.
+	EndAll(ctx context.Context, user string, except SessionID, now time.Time) ([]SessionID, error)
+
+	// Revoke adds a Revocation with the next number. It reports false, and has changed nothing, when one that is as wide and lasts as long
+	// is there already. One that is not is replaced, for both are of the same tokens.
+	Revoke(ctx context.Context, r Revocation) (bool, error)
+
+	// Stream returns the name of this database's stream of revocations, which no other database has, and a number that is at least the
+	// last one given out and below the next.
 	Stream(ctx context.Context) (name string, last int64, err error)
 
 	// Revocations returns up to limit revocations with numbers above after, in ascending order. Once a number has been returned or given
 	// out by Stream, no lower one appears.
 	Revocations(ctx context.Context, after int64, limit int) ([]Revocation, error)
 
-	// Prune deletes sessions that are behind the horizon and whose access tokens have expired by now, and revocations that have run out by
-	// now; at most limit of each, so that others get their turn. It returns how many it deleted.
+	// Follow calls changed whenever another process may have added a Revocation, until ctx is done. Now and then it may miss one: look
+	// without being told, too.
+	Follow(ctx context.Context, changed func())
+
+	// Count adds one to a counter and returns what it is then, and when it starts again from nothing: window after it was first counted.
+	Count(ctx context.Context, key CounterKey, window time.Duration, now time.Time) (hits int, until time.Time, err error)
+
+	// Uncount sets a counter back to nothing.
+	Uncount(ctx context.Context, key CounterKey) error
+
+	// Time is what the clock says that all processes share which use this database, at the moment when the caller's own says now.
+	Time(ctx context.Context, now time.Time) (time.Time, error)
+
+	// Prune deletes sessions that are behind the horizon and whose access tokens have expired by now, and revocations and counters that
+	// have run out by now; at most limit of each, so that others get their turn. Of many sessions it looks at a part, and at the next part
+	// the next time. It returns how many sessions and revocations it deleted.
 	Prune(ctx context.Context, h Horizon, now time.Time, limit int) (sessions, revocations int, err error)
 
 	// Close lets go of the database.

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver, in Go: no C compiler, and a binary that runs FROM scratch
@@ -28,7 +29,10 @@ type Store struct {
 	write *sql.DB // one connection
 	read  *sql.DB
 
-	find, rotate, extend, stream, revocations *sql.Stmt
+	find, list, rotate, extend, stream, revocations, count *sql.Stmt
+
+	pruning sync.Mutex
+	pruned  store.SessionID // the last one that Prune looked at
 }
 
 var _ store.Store = (*Store)(nil)
@@ -71,6 +75,9 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 	if err = migrate(ctx, s.write); err != nil {
 		return nil, err
 	}
+	if _, err = s.write.ExecContext(ctx, `UPDATE revocation_stream SET last = last + ?`, store.NumberStep); err != nil {
+		return nil, err
+	}
 	if s.read, err = connect(path, readers, url.Values{
 		"_pragma": {"busy_timeout(5000)", "query_only(1)", "trusted_schema(0)"},
 	}); err != nil {
@@ -81,12 +88,18 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 		db   *sql.DB
 		text string
 	}{
-		{&s.find, s.read, `SELECT user_name, secret, counter, created_at, rotated_at, access_until FROM sessions WHERE id = ?`},
-		{&s.rotate, s.write, `UPDATE sessions SET counter = counter + 1, rotated_at = ?3, access_until = max(access_until, ?4)
+		{&s.find, s.read, `SELECT user_name, secret, counter, created_at, rotated_at, access_until, address, user_agent, data
+			FROM sessions WHERE id = ?`},
+		{&s.list, s.read, `SELECT id, counter, created_at, rotated_at, access_until, address, user_agent, data
+			FROM sessions WHERE user_name = ? ORDER BY created_at DESC, id`},
+		{&s.rotate, s.write, `UPDATE sessions SET counter = counter + 1, rotated_at = ?3, access_until = max(access_until, ?4), address = ?5, user_agent = ?6
 			WHERE id = ?1 AND counter = ?2`},
 		{&s.extend, s.write, `UPDATE sessions SET access_until = max(access_until, ?3) WHERE id = ?1 AND counter = ?2`},
 		{&s.stream, s.read, `SELECT name, last FROM revocation_stream`},
-		{&s.revocations, s.read, `SELECT number, session_id, revoked_until FROM revocations WHERE number > ? ORDER BY number LIMIT ?`},
+		{&s.revocations, s.read, `SELECT number, kind, value, issued_before, revoked_until FROM revocations WHERE number > ? ORDER BY number LIMIT ?`},
+		{&s.count, s.write, `INSERT INTO counters (key, hits, ends_at) VALUES (?1, 1, ?2 + ?3)
+			ON CONFLICT (key) DO UPDATE SET hits = iif(ends_at <= ?2, 1, hits + 1), ends_at = iif(ends_at <= ?2, excluded.ends_at, ends_at)
+			RETURNING hits, ends_at`},
 	} {
 		if *p.into, err = p.db.PrepareContext(ctx, p.text); err != nil { //nolint:sqlclosecheck // Close closes the databases, and these with them
 			return nil, err
@@ -122,7 +135,8 @@ func (s *Store) Find(ctx context.Context, id store.SessionID) (store.Session, er
 	found := store.Session{ID: id}
 	var secret []byte
 	var created, rotated, until int64
-	err := s.find.QueryRowContext(ctx, id[:]).Scan(&found.User, &secret, &found.Counter, &created, &rotated, &until)
+	err := s.find.QueryRowContext(ctx, id[:]).Scan(&found.User, &secret, &found.Counter, &created, &rotated, &until,
+		&found.Device.Address, &found.Device.UserAgent, &found.Data)
 	if errors.Is(err, sql.ErrNoRows) {
 		return store.Session{}, store.ErrNotFound
 	}
@@ -136,9 +150,26 @@ func (s *Store) Find(ctx context.Context, id store.SessionID) (store.Session, er
 	return found, nil
 }
 
+// List implements store.Store.
+func (s *Store) List(ctx context.Context, user string) ([]store.Session, error) {
+	rows, err := s.list.QueryContext(ctx, user)
+	if err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
+	}
+	return scan(rows, "list sessions", func() (store.Session, error) {
+		found := store.Session{User: user}
+		var id []byte
+		var created, rotated, until int64
+		err := rows.Scan(&id, &found.Counter, &created, &rotated, &until, &found.Device.Address, &found.Device.UserAgent, &found.Data)
+		copy(found.ID[:], id)
+		found.CreatedAt, found.RotatedAt, found.AccessUntil = time.UnixMilli(created), time.UnixMilli(rotated), time.Unix(until, 0)
+		return found, err
+	})
+}
+
 // Rotate implements store.Store.
-func (s *Store) Rotate(ctx context.Context, id store.SessionID, counter int64, rotatedAt, accessUntil time.Time) (bool, error) {
-	return changed("rotate session")(s.rotate.ExecContext(ctx, id[:], counter, rotatedAt.UnixMilli(), accessUntil.Unix()))
+func (s *Store) Rotate(ctx context.Context, id store.SessionID, counter int64, r store.Rotation) (bool, error) {
+	return changed("rotate session")(s.rotate.ExecContext(ctx, id[:], counter, r.At.UnixMilli(), r.AccessUntil.Unix(), r.Device.Address, r.Device.UserAgent))
 }
 
 // Extend implements store.Store.
@@ -167,7 +198,7 @@ func affected(result sql.Result, err error) (int, error) {
 }
 
 // Create implements store.Store.
-func (s *Store) Create(ctx context.Context, n store.Session, limit int, h store.Horizon) ([]store.SessionID, error) {
+func (s *Store) Create(ctx context.Context, n store.Session, l store.Limit, h store.Horizon) ([]store.SessionID, error) {
 	var ended []store.SessionID
 	err := s.transact(ctx, "create session", func(tx *sql.Tx) error {
 		over, err := sessionIDs(tx.QueryContext(ctx, `SELECT id FROM sessions WHERE user_name = ? AND (created_at < ? OR rotated_at < ?)`,
@@ -175,27 +206,30 @@ func (s *Store) Create(ctx context.Context, n store.Session, limit int, h store.
 		if err != nil {
 			return err
 		}
-		for _, id := range over {
-			if _, err = end(ctx, tx, id, n.CreatedAt); err != nil {
-				return err
-			}
+		if err = endEach(ctx, tx, over, n.CreatedAt); err != nil {
+			return err
 		}
-		// All but the newest limit-1: these, and the new one, stay.
+		// All but the newest: these, and the new one, stay.
 		ended, err = sessionIDs(tx.QueryContext(ctx, `SELECT id FROM sessions WHERE user_name = ? ORDER BY created_at DESC, id LIMIT -1 OFFSET ?`,
-			n.User, max(limit-1, 0)))
+			n.User, max(l.Sessions-1, 0)))
 		if err != nil {
 			return err
 		}
-		for _, id := range ended {
-			if _, err = end(ctx, tx, id, n.CreatedAt); err != nil {
-				return err
-			}
+		if l.Refuse && len(ended) > 0 {
+			return store.ErrLimit
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO sessions (id, user_name, secret, counter, created_at, rotated_at, access_until)
-			VALUES (?, ?, ?, ?, ?, ?, ?)`, n.ID[:], n.User, n.Secret[:], n.Counter, n.CreatedAt.UnixMilli(), n.RotatedAt.UnixMilli(), n.AccessUntil.Unix())
+		if err = endEach(ctx, tx, ended, n.CreatedAt); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO sessions (id, user_name, secret, counter, created_at, rotated_at, access_until, address, user_agent, data)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, n.ID[:], n.User, n.Secret[:], n.Counter, n.CreatedAt.UnixMilli(), n.RotatedAt.UnixMilli(),
+			n.AccessUntil.Unix(), n.Device.Address, n.Device.UserAgent, n.Data)
 		return err
 	})
-	return ended, err
+	if err != nil {
+		return nil, err
+	}
+	return ended, nil
 }
 
 // End implements store.Store.
@@ -205,6 +239,30 @@ func (s *Store) End(ctx context.Context, id store.SessionID, now time.Time) (end
 		return err
 	})
 	return ended, err
+}
+
+// EndAll implements store.Store.
+func (s *Store) EndAll(ctx context.Context, user string, except store.SessionID, now time.Time) (ended []store.SessionID, err error) {
+	err = s.transact(ctx, "end sessions", func(tx *sql.Tx) error {
+		ended, err = sessionIDs(tx.QueryContext(ctx, `SELECT id FROM sessions WHERE user_name = ? AND id <> ? ORDER BY created_at DESC, id`, user, except[:]))
+		if err != nil {
+			return err
+		}
+		return endEach(ctx, tx, ended, now)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ended, nil
+}
+
+func endEach(ctx context.Context, tx *sql.Tx, ids []store.SessionID, now time.Time) error {
+	for _, id := range ids {
+		if _, err := end(ctx, tx, id, now); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // end is what ending a session means, everywhere.
@@ -221,11 +279,38 @@ func end(ctx context.Context, tx *sql.Tx, id store.SessionID, now time.Time) (bo
 	if !until.After(now) {
 		return true, nil
 	}
-	var number int64
-	if err = tx.QueryRowContext(ctx, `UPDATE revocation_stream SET last = last + 1 RETURNING last`).Scan(&number); err != nil {
+	_, err = revoke(ctx, tx, revocation.KindSession, id.String(), 0, until.Unix())
+	return true, err
+}
+
+// Revoke implements store.Store.
+func (s *Store) Revoke(ctx context.Context, r store.Revocation) (added bool, err error) {
+	var before int64
+	if !r.Before.IsZero() {
+		before = r.Before.Unix()
+	}
+	err = s.transact(ctx, "revoke", func(tx *sql.Tx) error {
+		added, err = revoke(ctx, tx, r.Kind, r.Value, before, r.Until.Unix())
+		return err
+	})
+	return added, err
+}
+
+// revoke adds a revocation under the next number, unless one that covers it is there.
+func revoke(ctx context.Context, tx *sql.Tx, kind revocation.Kind, value string, before, until int64) (bool, error) {
+	var covered bool
+	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT * FROM revocations WHERE kind = ? AND value = ? AND issued_before >= ? AND revoked_until >= ?)`,
+		kind, value, before, until).Scan(&covered); err != nil || covered {
 		return false, err
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO revocations (number, session_id, revoked_until) VALUES (?, ?, ?)`, number, id[:], until.Unix())
+	var number int64
+	if err := tx.QueryRowContext(ctx, `UPDATE revocation_stream SET last = last + 1 RETURNING last`).Scan(&number); err != nil {
+		return false, err
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO revocations (number, kind, value, issued_before, revoked_until) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (kind, value) DO UPDATE SET number = excluded.number,
+			issued_before = max(issued_before, excluded.issued_before), revoked_until = max(revoked_until, excluded.revoked_until)`,
+		number, kind, value, before, until)
 	return true, err
 }
 
@@ -243,35 +328,57 @@ func (s *Store) Revocations(ctx context.Context, after int64, limit int) ([]stor
 	if err != nil {
 		return nil, fmt.Errorf("read revocations: %w", err)
 	}
-	defer func() { _ = rows.Close() }() // what went wrong, Err says
-	var found []store.Revocation
-	for rows.Next() {
+	return scan(rows, "read revocations", func() (store.Revocation, error) {
 		var r store.Revocation
-		var id []byte
-		var until int64
-		if err := rows.Scan(&r.Number, &id, &until); err != nil {
-			return nil, fmt.Errorf("read revocations: %w", err)
+		var before, until int64
+		err := rows.Scan(&r.Number, &r.Kind, &r.Value, &before, &until)
+		if before != 0 {
+			r.Before = time.Unix(before, 0)
 		}
-		copy(r.Session[:], id)
 		r.Until = time.Unix(until, 0)
-		found = append(found, r)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read revocations: %w", err)
-	}
-	return found, nil
+		return r, err
+	})
 }
+
+// Follow implements store.Store: no other process uses the file.
+func (s *Store) Follow(ctx context.Context, _ func()) { <-ctx.Done() }
+
+// Count implements store.Store.
+func (s *Store) Count(ctx context.Context, key store.CounterKey, window time.Duration, now time.Time) (hits int, until time.Time, _ error) {
+	var ends int64
+	if err := s.count.QueryRowContext(ctx, key[:], now.UnixMilli(), window.Milliseconds()).Scan(&hits, &ends); err != nil {
+		return 0, time.Time{}, fmt.Errorf("count: %w", err)
+	}
+	return hits, time.UnixMilli(ends), nil
+}
+
+// Uncount implements store.Store.
+func (s *Store) Uncount(ctx context.Context, key store.CounterKey) error {
+	if _, err := s.write.ExecContext(ctx, `DELETE FROM counters WHERE key = ?`, key[:]); err != nil {
+		return fmt.Errorf("uncount: %w", err)
+	}
+	return nil
+}
+
+// Time implements store.Store: the one process has the one clock.
+func (s *Store) Time(_ context.Context, now time.Time) (time.Time, error) { return now, nil }
+
+// part is how many sessions one Prune looks at: some ten milliseconds.
+const part = 20_000
 
 // Prune implements store.Store. It looks for what to delete before it asks to write, for looking may take a while and nobody should wait.
 func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit int) (sessions, revocations int, _ error) {
 	const condition = `(created_at < ?1 OR rotated_at < ?2) AND access_until < ?3`
-	arguments := []any{h.CreatedBefore.UnixMilli(), h.RotatedBefore.UnixMilli(), now.Add(-revocation.Leeway).Unix(), limit}
-	over, err := sessionIDs(s.read.QueryContext(ctx, `SELECT id FROM sessions WHERE `+condition+` LIMIT ?4`, arguments...))
+	arguments := []any{h.CreatedBefore.UnixMilli(), h.RotatedBefore.UnixMilli(), now.Add(-revocation.Leeway).Unix()}
+	s.pruning.Lock()
+	defer s.pruning.Unlock()
+	over, next, err := overdue(ctx, s.read, `SELECT id, `+condition+` FROM sessions WHERE id > ?4 ORDER BY id LIMIT ?5`,
+		limit, append(arguments[:3:3], s.pruned[:], part)...)
 	if err != nil {
 		return 0, 0, fmt.Errorf("prune: %w", err)
 	}
 	err = s.transact(ctx, "prune", func(tx *sql.Tx) error {
-		sessions, revocations = 0, 0
+		sessions = 0
 		for _, id := range over {
 			rows, fault := affected(tx.ExecContext(ctx, `DELETE FROM sessions WHERE `+condition+` AND id = ?4`, append(arguments[:3:3], id[:])...))
 			if fault != nil {
@@ -280,11 +387,44 @@ func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit
 			sessions += rows
 		}
 		var fault error
-		revocations, fault = affected(tx.ExecContext(ctx,
-			`DELETE FROM revocations WHERE number IN (SELECT number FROM revocations WHERE revoked_until <= ? LIMIT ?)`, now.Unix(), limit))
+		if revocations, fault = affected(tx.ExecContext(ctx,
+			`DELETE FROM revocations WHERE number IN (SELECT number FROM revocations WHERE revoked_until <= ? LIMIT ?)`, now.Unix(), limit)); fault != nil {
+			return fault
+		}
+		_, fault = tx.ExecContext(ctx, `DELETE FROM counters WHERE key IN (SELECT key FROM counters WHERE ends_at <= ? LIMIT ?)`, now.UnixMilli(), limit)
 		return fault
 	})
+	if err == nil {
+		s.pruned = next
+	}
 	return sessions, revocations, err
+}
+
+// overdue reads pairs of an id and whether it is over, and returns up to limit of those that are, and where to go on: after the last one
+// read, or from the start.
+func overdue(ctx context.Context, db *sql.DB, query string, limit int, arguments ...any) (over []store.SessionID, next store.SessionID, _ error) {
+	rows, err := db.QueryContext(ctx, query, arguments...)
+	if err != nil {
+		return nil, next, err
+	}
+	defer func() { _ = rows.Close() }() // what went wrong, Err says
+	read := 0
+	for len(over) < limit && rows.Next() {
+		var id []byte
+		var isOver bool
+		if err := rows.Scan(&id, &isOver); err != nil {
+			return nil, next, err
+		}
+		read++
+		copy(next[:], id)
+		if isOver {
+			over = append(over, next)
+		}
+	}
+	if read < part && len(over) < limit {
+		next = store.SessionID{}
+	}
+	return over, next, rows.Err()
 }
 
 // transact runs do in a transaction that has the right to write from its start.
@@ -307,18 +447,30 @@ func sessionIDs(rows *sql.Rows, err error) ([]store.SessionID, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }() // what went wrong, Err says
-	var ids []store.SessionID
-	for rows.Next() {
+	return scan(rows, "read session ids", func() (id store.SessionID, _ error) {
 		var raw []byte
 		if err := rows.Scan(&raw); err != nil {
-			return nil, err
+			return id, err
 		}
-		var id store.SessionID
 		if copy(id[:], raw) != len(raw) || len(raw) != len(id) {
-			return nil, fmt.Errorf("a session id has %d bytes", len(raw))
+			return id, fmt.Errorf("a session id has %d bytes", len(raw))
 		}
-		ids = append(ids, id)
+		return id, nil
+	})
+}
+
+// scan reads all rows, each with one.
+func scan[T any](rows *sql.Rows, doing string, one func() (T, error)) (all []T, _ error) {
+	defer func() { _ = rows.Close() }() // what went wrong, Err says
+	for rows.Next() {
+		value, err := one()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", doing, err)
+		}
+		all = append(all, value)
 	}
-	return ids, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", doing, err)
+	}
+	return all, nil
 }

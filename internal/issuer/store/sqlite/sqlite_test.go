@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store/sqlite"
@@ -15,16 +14,18 @@ import (
 )
 
 func TestStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Open {
-		path := filepath.Join(t.TempDir(), "a name with ? and %41.db")
-		return func() store.Store {
-			s, err := sqlite.Open(context.Background(), path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return s
+	storetest.Suite{New: newDatabase}.Run(t)
+}
+
+func newDatabase(t *testing.T) storetest.Open {
+	path := filepath.Join(t.TempDir(), "a name with ? and %41.db")
+	return func() store.Store {
+		s, err := sqlite.Open(context.Background(), path)
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
+		return s
+	}
 }
 
 func TestKeepsItsFilesToItself(t *testing.T) {
@@ -34,7 +35,7 @@ func TestKeepsItsFilesToItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, err = s.Create(t.Context(), store.Session{ID: store.NewSessionID(), User: "alice"}, 1, store.Horizon{}); err != nil {
+	if _, err = s.Create(t.Context(), store.Session{ID: store.NewSessionID(), User: "alice"}, store.Limit{Sessions: 1}, store.Horizon{}); err != nil {
 		t.Fatal(err)
 	}
 	files, err := os.ReadDir(dir)
@@ -94,42 +95,5 @@ func TestOpenRefuses(t *testing.T) {
 				t.Errorf("error: got %q, want one that names the file and says %q", got, tc.want)
 			}
 		})
-	}
-}
-
-func BenchmarkRotate(b *testing.B) {
-	s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "sessions.db"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
-	now := time.Now()
-	n := store.Session{ID: store.NewSessionID(), User: "alice", Counter: 1, CreatedAt: now, RotatedAt: now, AccessUntil: now}
-	if _, err := s.Create(b.Context(), n, 5, store.Horizon{}); err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for counter := int64(1); b.Loop(); counter++ {
-		if ok, err := s.Rotate(b.Context(), n.ID, counter, now, now); err != nil || !ok {
-			b.Fatal(ok, err)
-		}
-	}
-}
-
-func BenchmarkFind(b *testing.B) {
-	s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "sessions.db"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
-	n := store.Session{ID: store.NewSessionID(), User: "alice", Counter: 1}
-	if _, err := s.Create(b.Context(), n, 5, store.Horizon{}); err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := s.Find(b.Context(), n.ID); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

@@ -1,4 +1,4 @@
--- Times are Unix milliseconds, but for those that are compared with exp claims: these are Unix seconds and named *_until.
+-- Times are Unix milliseconds, but for those that are compared with claims of tokens: these are Unix seconds, and named *_until and *_before.
 
 CREATE TABLE sessions (
     id           BLOB    PRIMARY KEY, -- 16 random bytes
@@ -7,15 +7,21 @@ CREATE TABLE sessions (
     counter      INTEGER NOT NULL,    -- of the refresh token that is current
     created_at   INTEGER NOT NULL,
     rotated_at   INTEGER NOT NULL,
-    access_until INTEGER NOT NULL
+    access_until INTEGER NOT NULL,
+    address      TEXT    NOT NULL,    -- of the device, as last seen
+    user_agent   TEXT    NOT NULL,
+    data         TEXT    NOT NULL     -- the token service's own
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX sessions_of_user ON sessions (user_name, created_at);
 
 CREATE TABLE revocations (
-    number        INTEGER PRIMARY KEY, -- from revocation_stream.last, never given out twice
-    session_id    BLOB    NOT NULL,
-    revoked_until INTEGER NOT NULL
+    number         INTEGER PRIMARY KEY, -- from revocation_stream.last, never given out twice
+    kind           TEXT    NOT NULL,    -- the claim: sid, jti or sub
+    value          TEXT    NOT NULL,    -- what the claim holds
+    issued_before  INTEGER NOT NULL,    -- 0: whenever issued
+    revoked_until  INTEGER NOT NULL,
+    UNIQUE (kind, value)
 ) STRICT;
 
 CREATE INDEX revocations_by_end ON revocations (revoked_until);
@@ -29,3 +35,11 @@ CREATE TABLE revocation_stream (
 ) STRICT;
 
 INSERT INTO revocation_stream (only, name, last) VALUES (1, lower(hex(randomblob(16))), 0);
+
+CREATE TABLE counters (
+    key      BLOB    PRIMARY KEY, -- a hash
+    hits     INTEGER NOT NULL,
+    ends_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX counters_by_end ON counters (ends_at);
