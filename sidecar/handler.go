@@ -21,6 +21,7 @@ const (
 	reasonAppUnreachable = "app_unreachable"
 	reasonAppFailed      = "app_failed"
 	reasonOriginRefused  = "origin_refused"
+	reasonNoHost         = "no_host"
 )
 
 // front answers the requests that come to one port of the app.
@@ -47,6 +48,11 @@ func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 	if current == nil {
 		w.Header().Set("Retry-After", "1")
 		f.refuse(w, r, refusal{Status: http.StatusServiceUnavailable, Reason: reasonNoPolicy, Path: path}, "")
+		return
+	}
+	if r.Host == "" {
+		// HTTP/1.0 allows it. The app would be told one all the same, since no request goes on without, and it would be a loopback address.
+		f.refuse(w, r, refusal{Status: http.StatusBadRequest, Reason: reasonNoHost, Path: path}, "")
 		return
 	}
 	if w.origins.IsPreflight(r) {

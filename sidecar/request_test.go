@@ -242,19 +242,3 @@ func TestOtherSpellingsOfAGuardedPathAreRefused(t *testing.T) {
 		t.Errorf("got %d, want 401: only /public is open to all", got.Status)
 	}
 }
-
-func TestPercentEncodingIsAllThatMayChangeOfAPath(t *testing.T) {
-	w := newProtectedApp(t)
-	for sent, want := range map[string]string{
-		"/public/{a}?b={c}": "/public/%7Ba%7D?b={c}",
-		"/public/A%7b%61/":  "/public/A%7b%61/",
-	} {
-		answers := w.raw("GET "+sent+" HTTP/1.1", "Host: app", "", "")
-		if len(answers) != 1 {
-			t.Fatalf("got %d answers, want 1", len(answers))
-		}
-		if got := answers[0].seen(t).URI; got != want {
-			t.Errorf("got %s at the app for %s, want %s", got, sent, want)
-		}
-	}
-}

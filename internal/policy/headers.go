@@ -10,10 +10,11 @@ import (
 const maxHeaderName = 64
 
 // overriding are headers by which some frameworks let a request ask for another method or path than its own. The app must not see
-// another request than the one that was judged, so they are stripped from all of them. SCRIPT_NAME, PATH_INFO and their kin are how WSGI servers
+// another request than the one that was judged, so they are stripped from all of them. X-Forwarded-Uri and its kin are what a proxy asks an
+// authorization service with: that service must not answer for another request than the one it was reached with. SCRIPT_NAME, PATH_INFO and their kin are how WSGI servers
 // let a proxy cut a prefix off the path, and gunicorn believes whoever calls from loopback, as we do: /public/admin would become /admin.
 var overriding = []string{
-	"Path-Info", "Script-Name", "X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override", "X-Original-Method", "X-Original-URI",
+	"Path-Info", "Script-Name", "X-Forwarded-Method", "X-Forwarded-Path", "X-Forwarded-Uri", "X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override", "X-Original-Method", "X-Original-URI",
 	"X-Original-URL", "X-Rewrite-URL", "X-Script-Name",
 }
 
