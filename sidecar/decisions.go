@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// refusal is one request that was not answered by the app, as /decisions tells of it. It holds no token, cookie or query.
+// refusal is one request that was not answered by the app, or was because the policy only audits, as /decisions tells of it. It holds no token, cookie or query.
 type refusal struct {
 	ID      string    `json:"id"` // the caller was told the same
 	Time    time.Time `json:"time"`
@@ -16,7 +16,9 @@ type refusal struct {
 	Path    string    `json:"path"`
 	Status  int       `json:"status"`
 	Reason  string    `json:"reason"`
-	Rule    *int      `json:"rule,omitempty"` // index in the policy's rules
+	Audited bool      `json:"audited,omitempty"` // it went on to the app all the same
+	Detail  string    `json:"detail,omitempty"`  // in the words of the policy; the caller was not told
+	Rule    *int      `json:"rule,omitempty"`    // index in the policy's rules
 	Issuer  string    `json:"issuer,omitempty"`
 	Subject string    `json:"subject,omitempty"`
 }

@@ -70,8 +70,12 @@ func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 		f.refuseByVerdict(w, r, path, verdict)
 		return
 	}
-	f.metrics.allowed.WithLabelValues(string(verdict.Reason)).Inc()
-	f.logAllowed(r, path, verdict)
+	if verdict.Audited {
+		f.audit(r, path, verdict)
+	} else {
+		f.metrics.allowed.WithLabelValues(string(verdict.Reason)).Inc()
+		f.logAllowed(r, path, verdict)
+	}
 	f.app.forward(w, r, f.port, passage{
 		introduce: func(out *http.Request) { current.gate.Introduce(out, verdict.Caller) },
 		settle:    func(answer *http.Response) { current.gate.Settle(r, verdict.Caller, answer) },
@@ -94,14 +98,28 @@ func (f *front) refuseByVerdict(w http.ResponseWriter, r *http.Request, path str
 	if verdict.Challenge != "" {
 		w.Header().Set("WWW-Authenticate", verdict.Challenge)
 	}
-	told := refusal{Status: verdict.Status, Reason: string(verdict.Reason), Path: path}
+	f.refuse(w, r, refusalOf(path, verdict), "")
+}
+
+// audit remembers a request that goes on to the app because the policy only audits. Callers notice nothing.
+func (f *front) audit(r *http.Request, path string, verdict gate.Verdict) {
+	told := refusalOf(path, verdict)
+	told.ID, told.Time, told.Method = newDecisionID(), time.Now(), r.Method
+	f.decisions.record(told)
+	f.metrics.audited.WithLabelValues(strconv.Itoa(told.Status), told.Reason).Inc()
+	f.log.DebugContext(r.Context(), "would have refused", "decision", told.ID, "method", r.Method, "path", path,
+		"status", told.Status, "reason", told.Reason, "peer", r.RemoteAddr)
+}
+
+func refusalOf(path string, verdict gate.Verdict) refusal {
+	told := refusal{Status: verdict.Status, Reason: string(verdict.Reason), Path: path, Audited: verdict.Audited, Detail: verdict.Detail}
 	if verdict.Rule != policy.NoRule {
 		told.Rule = &verdict.Rule
 	}
 	if verdict.Caller != nil {
 		told.Issuer, told.Subject = verdict.Caller.Issuer, verdict.Caller.Subject
 	}
-	f.refuse(w, r, told, "")
+	return told
 }
 
 func (f *front) appFailed(w http.ResponseWriter, r *http.Request, path string, err error) {

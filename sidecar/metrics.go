@@ -12,6 +12,7 @@ type metrics struct {
 	registry  *prometheus.Registry
 	allowed   *prometheus.CounterVec // by reason
 	refused   *prometheus.CounterVec // by status and reason
+	audited   *prometheus.CounterVec // by status and reason
 	tokens    *prometheus.CounterVec // by result
 	bundles   *prometheus.CounterVec // by result
 	appliedAt prometheus.Gauge
@@ -30,6 +31,8 @@ func newMetrics(flight *flight, follower *tokenservice.Follower) *metrics {
 		registry: prometheus.NewRegistry(),
 		allowed:  counter("requests_allowed_total", "Requests that went on to the app, by the reason why.", "reason"),
 		refused:  counter("requests_refused_total", "Requests that were answered in the app's place, by status and reason.", "status", "reason"),
+		audited: counter("requests_audited_total",
+			"Requests that went on to the app because the policy only audits, by the status and reason that would have refused them.", "status", "reason"),
 		tokens: counter("tokens_total",
 			"Requests by what became of their bearer token: none, cached (verified before), verified (just now) or refused.", "result"),
 		bundles:   counter("bundle_loads_total", "Versions of the bundle seen: applied or rejected.", "result"),
@@ -39,7 +42,7 @@ func newMetrics(flight *flight, follower *tokenservice.Follower) *metrics {
 			"1 when this process became ready although a token service had not sent its revocations yet, else 0."),
 	}
 	m.registry.MustRegister(
-		m.allowed, m.refused, m.tokens, m.bundles, m.appliedAt, m.rejected, m.unwarmed,
+		m.allowed, m.refused, m.audited, m.tokens, m.bundles, m.appliedAt, m.rejected, m.unwarmed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "latchkey_sidecar_requests_in_flight", Help: "Requests that are being answered, streams included.",
 		}, func() float64 { return float64(flight.n.Load()) }),

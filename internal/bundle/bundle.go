@@ -40,6 +40,8 @@ type Issuer struct {
 	TokenType string
 	// Algorithms narrows those of the keys; none means all of them.
 	Algorithms []string
+	// Claims says what its tokens must say to be taken, and which claims are set from them.
+	Claims policy.ClaimDocument
 	// ClockSkew is how far the issuer's clock and ours may differ, at most MaxClockSkew.
 	ClockSkew time.Duration
 	// Keys verify its tokens. Only a Foreign issuer may have none: those of one whose keys nobody could fetch yet.

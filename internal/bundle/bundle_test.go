@@ -37,12 +37,16 @@ func full() *bundle.Bundle {
 	return &bundle.Bundle{
 		Policy: policy.Document{
 			Rules: []policy.Rule{{
-				Paths:   []policy.Path{{Exact: "/a"}, {Prefix: "/b&c"}},
-				Methods: []string{"GET"},
-				Access:  policy.AccessAuthenticated,
-				Claims:  []policy.Requirement{{Claim: "roles", AnyOf: []string{"admin"}}},
+				Hosts:      []string{"*.shop.example"},
+				Paths:      []policy.Path{{Exact: "/a"}, {Prefix: "/b&c"}, {Pattern: "/c/*"}},
+				Methods:    []string{"GET"},
+				Access:     policy.AccessAuthenticated,
+				Claims:     []policy.Requirement{{Claim: "roles", AnyOf: []string{"admin"}}},
+				Scopes:     []string{"shop:read"},
+				Expression: "claims.level > 2",
 			}},
 			Default:   policy.AccessDeny,
+			Mode:      policy.ModeAudit,
 			Headers:   []policy.Header{{Name: "X-Auth-Subject", Claim: "sub"}},
 			KeepToken: true,
 		},
@@ -53,8 +57,14 @@ func full() *bundle.Bundle {
 				TokenType:  "at+jwt",
 				Algorithms: []string{"ES256"},
 				ClockSkew:  5 * time.Second,
-				Keys:       bundle.KeySet(`{"keys":[]}`),
-				KeysFrom:   &bundle.KeysFrom{TokenIssuer: "auth", SigningKey: "auth-key"},
+				Claims: policy.ClaimDocument{
+					Rules: []policy.ClaimRule{
+						{Claim: "tenant", RequiredValue: "acme"}, {Expression: "claims.email_verified == true", Message: "the address is not verified"},
+					},
+					Mappings: []policy.ClaimMapping{{Name: "groups", Claim: "/realm_access/roles"}, {Name: "team", Expression: "'a'"}},
+				},
+				Keys:     bundle.KeySet(`{"keys":[]}`),
+				KeysFrom: &bundle.KeysFrom{TokenIssuer: "auth", SigningKey: "auth-key"},
 				TokenService: &bundle.TokenService{
 					URL:     "https://auth-issuer.shop.svc:8443",
 					Address: "10.0.0.7:8443",

@@ -31,16 +31,18 @@ type document struct {
 }
 
 type issuerDocument struct {
-	URL          string                `json:"url"`
-	Audiences    []string              `json:"audiences"`
-	TokenType    string                `json:"tokenType,omitempty"`
-	Algorithms   []string              `json:"algorithms,omitempty"`
-	ClockSkew    string                `json:"clockSkew"` // as Go writes durations
-	Keys         json.RawMessage       `json:"keys,omitempty"`
-	Symmetric    bool                  `json:"symmetric,omitempty"`
-	KeysFrom     *keysFromDocument     `json:"keysFrom,omitempty"`
-	Foreign      *foreignDocument      `json:"foreign,omitempty"`
-	TokenService *tokenServiceDocument `json:"tokenService,omitempty"`
+	URL           string                `json:"url"`
+	Audiences     []string              `json:"audiences"`
+	TokenType     string                `json:"tokenType,omitempty"`
+	Algorithms    []string              `json:"algorithms,omitempty"`
+	ClockSkew     string                `json:"clockSkew"` // as Go writes durations
+	ClaimRules    []policy.ClaimRule    `json:"claimValidationRules,omitempty"`
+	ClaimMappings []policy.ClaimMapping `json:"claimMappings,omitempty"`
+	Keys          json.RawMessage       `json:"keys,omitempty"`
+	Symmetric     bool                  `json:"symmetric,omitempty"`
+	KeysFrom      *keysFromDocument     `json:"keysFrom,omitempty"`
+	Foreign       *foreignDocument      `json:"foreign,omitempty"`
+	TokenService  *tokenServiceDocument `json:"tokenService,omitempty"`
 }
 
 type keysFromDocument struct {
@@ -92,6 +94,7 @@ func Parse(data []byte) (*Bundle, error) {
 			TokenType:    issuer.TokenType,
 			Algorithms:   issuer.Algorithms,
 			ClockSkew:    skew,
+			Claims:       policy.ClaimDocument{Rules: issuer.ClaimRules, Mappings: issuer.ClaimMappings},
 			Keys:         KeySet(issuer.Keys),
 			Symmetric:    issuer.Symmetric,
 			KeysFrom:     (*KeysFrom)(issuer.KeysFrom),
@@ -113,16 +116,18 @@ func (b *Bundle) Marshal() ([]byte, error) {
 	}
 	for _, issuer := range b.Issuers {
 		d.Issuers = append(d.Issuers, issuerDocument{
-			URL:          issuer.URL,
-			Audiences:    issuer.Audiences,
-			TokenType:    issuer.TokenType,
-			Algorithms:   issuer.Algorithms,
-			ClockSkew:    issuer.ClockSkew.String(),
-			Keys:         json.RawMessage(issuer.Keys),
-			Symmetric:    issuer.Symmetric,
-			KeysFrom:     (*keysFromDocument)(issuer.KeysFrom),
-			Foreign:      (*foreignDocument)(issuer.Foreign),
-			TokenService: (*tokenServiceDocument)(issuer.TokenService),
+			URL:           issuer.URL,
+			Audiences:     issuer.Audiences,
+			TokenType:     issuer.TokenType,
+			Algorithms:    issuer.Algorithms,
+			ClockSkew:     issuer.ClockSkew.String(),
+			ClaimRules:    issuer.Claims.Rules,
+			ClaimMappings: issuer.Claims.Mappings,
+			Keys:          json.RawMessage(issuer.Keys),
+			Symmetric:     issuer.Symmetric,
+			KeysFrom:      (*keysFromDocument)(issuer.KeysFrom),
+			Foreign:       (*foreignDocument)(issuer.Foreign),
+			TokenService:  (*tokenServiceDocument)(issuer.TokenService),
 		})
 	}
 

@@ -1,15 +1,25 @@
 package policy
 
+import "strings"
+
 // requirement is a compiled Requirement.
 type requirement struct {
-	claim string
+	claim claimAt
 	anyOf map[string]struct{}
+}
+
+func compileRequirement(r Requirement) requirement {
+	anyOf := make(map[string]struct{}, len(r.AnyOf))
+	for _, value := range r.AnyOf {
+		anyOf[value] = struct{}{}
+	}
+	return requirement{claim: compileClaim(r.Claim), anyOf: anyOf}
 }
 
 // metBy wants a string among anyOf, or a list that holds one. Numbers, booleans and objects never meet a requirement: "1" and 1 are
 // different claims, and an issuer that mixes them up should not be guessed at.
 func (r *requirement) metBy(claims map[string]any) bool {
-	switch value := claims[r.claim].(type) {
+	switch value := r.claim.in(claims).(type) {
 	case string:
 		_, ok := r.anyOf[value]
 		return ok
@@ -24,3 +34,43 @@ func (r *requirement) metBy(claims map[string]any) bool {
 	}
 	return false
 }
+
+// hasScope says whether a token was granted a scope. RFC 8693 and RFC 9068 put scopes into the claim scope, a string with spaces between them; others
+// into scp, as a string or a list, and some make a list of scope as well. All of these are read, and no spelling grants what another
+// would not.
+func hasScope(claims map[string]any, scope string) bool {
+	return listsScope(claims["scope"], scope) || listsScope(claims["scp"], scope)
+}
+
+func listsScope(claim any, scope string) bool {
+	switch value := claim.(type) {
+	case string:
+		for rest, more := value, true; more; {
+			var one string
+			one, rest, more = strings.Cut(rest, " ")
+			if one == scope {
+				return true
+			}
+		}
+	case []any:
+		for _, element := range value {
+			if element == any(scope) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isScope says whether s can be a scope (RFC 6749 section 3.3). None of these characters needs a backslash in the header of a challenge.
+func isScope(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c == '"' || c == '\\' || c >= 0x7f {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxScope
+}
+
+// maxScope bounds the names of scopes, as the API does.
+const maxScope = 128

@@ -15,9 +15,15 @@ func Compile(d Document) (*Program, error) {
 		fallback:  rule{access: d.Default},
 		headers:   slices.Clone(d.Headers),
 		keepToken: d.KeepToken,
+		audits:    d.Mode == ModeAudit,
 	}
+	budget := newBudget()
 	for i, r := range d.Rules {
-		checkRule(root.at("rules[%d]", i), r)
+		c := root.at("rules[%d]", i)
+		checkRule(c, r)
+		if r.Expression != "" {
+			p.rules[i].expression = p.condition(budget, c.at("expression"), r.Expression)
+		}
 	}
 	switch d.Default {
 	case "":
@@ -27,14 +33,17 @@ func Compile(d Document) (*Program, error) {
 		root.at("default").fail("must be Deny or Authenticated")
 	}
 	checkHeaders(root.at("forward.headers"), d.Headers)
+	if d.Mode != "" && d.Mode != ModeEnforce && d.Mode != ModeAudit {
+		root.at("mode").fail("must be Enforce or Audit")
+	}
 	if len(errs) > 0 {
 		return nil, errs
 	}
 
 	for i, r := range d.Rules {
-		p.rules[i] = compileRule(r)
+		p.rules[i].fill(r)
 	}
-	p.compilePaths(d.Rules)
+	p.index = newIndex(d.Rules)
 	if len(p.headers) == 0 {
 		p.headers = DefaultHeaders()
 	}
@@ -43,6 +52,9 @@ func Compile(d Document) (*Program, error) {
 }
 
 func checkRule(c check, r Rule) {
+	for i, host := range r.Hosts {
+		checkHost(c.at("hosts[%d]", i), host)
+	}
 	for i, path := range r.Paths {
 		checkPath(c.at("paths[%d]", i), path)
 	}
@@ -54,37 +66,71 @@ func checkRule(c check, r Rule) {
 	switch r.Access {
 	case "", AccessAuthenticated:
 	case AccessAnonymous, AccessDeny:
+		const only = "goes with access: Authenticated only"
 		if len(r.Claims) > 0 {
-			c.at("claims").fail("goes with access: Authenticated only")
+			c.at("claims").fail(only)
+		}
+		if len(r.Scopes) > 0 {
+			c.at("scopes").fail(only)
+		}
+		if r.Expression != "" {
+			c.at("expression").fail(only)
 		}
 	default:
 		c.at("access").fail("must be Anonymous, Authenticated or Deny")
 	}
 	for i, requirement := range r.Claims {
-		if requirement.Claim == "" {
-			c.at("claims[%d].claim", i).fail("must name a claim")
-		}
+		checkClaim(c.at("claims[%d].claim", i), requirement.Claim)
 		if len(requirement.AnyOf) == 0 {
 			c.at("claims[%d].anyOf", i).fail("must list at least one value")
+		}
+	}
+	for i, scope := range r.Scopes {
+		if !isScope(scope) {
+			c.at("scopes[%d]", i).fail("must be one scope: 1 to 128 visible ASCII characters, without a quotation mark or backslash")
 		}
 	}
 }
 
 func checkPath(c check, p Path) {
+	set := 0
+	for _, text := range []string{p.Exact, p.Prefix, p.Pattern} {
+		if text != "" {
+			set++
+		}
+	}
 	switch {
-	case (p.Exact == "") == (p.Prefix == ""):
-		c.fail("set exactly one of exact and prefix")
+	case set != 1:
+		c.fail("set exactly one of exact, prefix and pattern")
 	case p.Exact != "":
-		checkPattern(c.at("exact"), p.Exact)
+		checkText(c.at("exact"), p.Exact)
+	case p.Pattern != "":
+		checkPattern(c.at("pattern"), p.Pattern)
 	case p.Prefix != "/" && strings.HasSuffix(p.Prefix, "/"):
 		c.at("prefix").fail(`must not end with "/": a prefix matches its own path and everything below it`)
 	default:
-		checkPattern(c.at("prefix"), p.Prefix)
+		checkText(c.at("prefix"), p.Prefix)
 	}
 }
 
-// checkPattern refuses what no normalised path can ever be: the rule would never match, and its author believes it does.
+// checkPattern refuses "*" where it would be taken for more than it is, and patterns without one: who writes /users/{id} means something else.
 func checkPattern(c check, pattern string) {
+	rest, _ := strings.CutSuffix(pattern, "/**")
+	for segment := range strings.SplitSeq(rest, "/") {
+		if segment != "*" && strings.Contains(segment, "*") {
+			c.fail(`"*" must be a whole segment, as in /users/*/orders, and "**" the last one`)
+			return
+		}
+	}
+	if !strings.Contains(pattern, "*") {
+		c.fail(`has no "*", which is what stands for any segment; without one, write exact`)
+		return
+	}
+	checkText(c, pattern)
+}
+
+// checkText refuses what no normalised path can ever be: the rule would never match, and its author believes it does.
+func checkText(c check, pattern string) {
 	if len(pattern) > maxPattern {
 		c.fail("must be 512 characters long at most")
 		return
@@ -100,17 +146,14 @@ func checkPattern(c check, pattern string) {
 	}
 }
 
-func compileRule(r Rule) rule {
-	compiled := rule{access: r.Access}
-	if r.Access == "" {
-		compiled.access = AccessAuthenticated
+// fill wants a rule that checkRule has nothing against.
+func (r *rule) fill(from Rule) {
+	r.access = from.Access
+	if from.Access == "" {
+		r.access = AccessAuthenticated
 	}
-	for _, one := range r.Claims {
-		anyOf := make(map[string]struct{}, len(one.AnyOf))
-		for _, value := range one.AnyOf {
-			anyOf[value] = struct{}{}
-		}
-		compiled.requirements = append(compiled.requirements, requirement{claim: one.Claim, anyOf: anyOf})
+	for _, one := range from.Claims {
+		r.requirements = append(r.requirements, compileRequirement(one))
 	}
-	return compiled
+	r.scopes, r.scope = slices.Clone(from.Scopes), strings.Join(from.Scopes, " ")
 }

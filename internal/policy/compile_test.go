@@ -10,6 +10,11 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/policy"
 )
 
+const (
+	badHost  = `must be a host such as shop.example.com or *.example.com: in small letters, without a port, and with no "*" but one for all the names below`
+	badScope = "must be one scope: 1 to 128 visible ASCII characters, without a quotation mark or backslash"
+)
+
 func TestCompileRefuses(t *testing.T) {
 	paths := func(paths ...policy.Path) policy.Document {
 		return policy.Document{Rules: []policy.Rule{{Paths: paths}}}
@@ -26,8 +31,8 @@ func TestCompileRefuses(t *testing.T) {
 		in   policy.Document
 		want []string
 	}{
-		{"a path that is neither exact nor prefix", paths(policy.Path{}), []string{"rules[0].paths[0]: set exactly one of exact and prefix"}},
-		{"a path that is both", paths(policy.Path{Exact: "/a", Prefix: "/b"}), []string{"rules[0].paths[0]: set exactly one of exact and prefix"}},
+		{"a path that is neither exact nor prefix", paths(policy.Path{}), []string{"rules[0].paths[0]: set exactly one of exact, prefix and pattern"}},
+		{"a path that is both", paths(policy.Path{Exact: "/a", Prefix: "/b"}), []string{"rules[0].paths[0]: set exactly one of exact, prefix and pattern"}},
 		{"a relative path", paths(policy.Path{Exact: "/"}, policy.Path{Prefix: "admin"}), []string{
 			`rules[0].paths[1].prefix: must start with "/"`,
 		}},
@@ -49,6 +54,39 @@ func TestCompileRefuses(t *testing.T) {
 		{"a path that is longer than the API admits", paths(policy.Path{Exact: "/" + strings.Repeat("a", 4*512)}), []string{
 			"rules[0].paths[0].exact: must be 512 characters long at most",
 		}},
+		{"patterns with a wildcard that is not a whole segment, or with none",
+			paths(policy.Path{Pattern: "/users/*.json"}, policy.Path{Pattern: "/**/a"}, policy.Path{Pattern: "/a/***"}, policy.Path{Pattern: "/users/{id}"},
+				policy.Path{Pattern: "/a/**/"}, policy.Path{Pattern: "*"}, policy.Path{Pattern: "/*//a"}, policy.Path{Pattern: "/*/../a"}),
+			[]string{
+				`rules[0].paths[0].pattern: "*" must be a whole segment, as in /users/*/orders, and "**" the last one`,
+				`rules[0].paths[1].pattern: "*" must be a whole segment, as in /users/*/orders, and "**" the last one`,
+				`rules[0].paths[2].pattern: "*" must be a whole segment, as in /users/*/orders, and "**" the last one`,
+				`rules[0].paths[3].pattern: has no "*", which is what stands for any segment; without one, write exact`,
+				`rules[0].paths[4].pattern: "*" must be a whole segment, as in /users/*/orders, and "**" the last one`,
+				`rules[0].paths[5].pattern: must start with "/"`,
+				"rules[0].paths[6].pattern: can never match, because requests with such a path are refused: empty_segment",
+				"rules[0].paths[7].pattern: can never match, because requests with such a path are refused: dot_segment",
+			}},
+		{"hosts that no normalised one can be", policy.Document{Rules: []policy.Rule{{Hosts: []string{
+			"shop.example", "*.example", "Shop.example", "shop.example:80", "shop.example.", "*", "*.", "a.*.b", "*a.b", "", "a..b", "[::1]", "a b",
+		}}}}, []string{
+			"rules[0].hosts[2]: " + badHost, "rules[0].hosts[3]: " + badHost, "rules[0].hosts[4]: " + badHost, "rules[0].hosts[5]: " + badHost,
+			"rules[0].hosts[6]: " + badHost, "rules[0].hosts[7]: " + badHost, "rules[0].hosts[8]: " + badHost, "rules[0].hosts[9]: " + badHost,
+			"rules[0].hosts[10]: " + badHost, "rules[0].hosts[11]: " + badHost, "rules[0].hosts[12]: " + badHost,
+		}},
+		{"scopes that are none", policy.Document{Rules: []policy.Rule{{Scopes: []string{"a:b", "", "a b", `a"b`, `a\b`, "é", strings.Repeat("a", 129)}}}}, []string{
+			"rules[0].scopes[1]: " + badScope, "rules[0].scopes[2]: " + badScope, "rules[0].scopes[3]: " + badScope,
+			"rules[0].scopes[4]: " + badScope, "rules[0].scopes[5]: " + badScope, "rules[0].scopes[6]: " + badScope,
+		}},
+		{"a mode that it does not know", policy.Document{Mode: "audit"}, []string{"mode: must be Enforce or Audit"}},
+		{"pointers that are none", policy.Document{Rules: []policy.Rule{{Claims: []policy.Requirement{
+			{Claim: "/a~2b", AnyOf: []string{"x"}}, {Claim: "/a~", AnyOf: []string{"x"}}, {Claim: strings.Repeat("a", 1025), AnyOf: []string{"x"}},
+			{Claim: "~2 is fine in a name", AnyOf: []string{"x"}},
+		}}}}, []string{
+			`rules[0].claims[0].claim: begins with "/", so it is a JSON Pointer, and in these "~" is written ~0 and a "/" inside a name ~1`,
+			`rules[0].claims[1].claim: begins with "/", so it is a JSON Pointer, and in these "~" is written ~0 and a "/" inside a name ~1`,
+			`rules[0].claims[2].claim: must be 256 characters long at most`,
+		}},
 		{"methods that are not in capital letters", policy.Document{Rules: []policy.Rule{{Methods: []string{"GET", "post", "", "-X", "G T", "CONNECT"}}}}, []string{
 			"rules[0].methods[1]: must be an HTTP method in capital letters, such as GET, and not CONNECT",
 			"rules[0].methods[2]: must be an HTTP method in capital letters, such as GET, and not CONNECT",
@@ -63,10 +101,12 @@ func TestCompileRefuses(t *testing.T) {
 		{"anonymous access by default", policy.Document{Default: policy.AccessAnonymous}, []string{"default: must be Deny or Authenticated"}},
 		{"claims that nobody would look at", policy.Document{Rules: []policy.Rule{
 			{Access: policy.AccessAnonymous, Claims: []policy.Requirement{{Claim: "a", AnyOf: []string{"b"}}}},
-			{Access: policy.AccessDeny, Claims: []policy.Requirement{{Claim: "a", AnyOf: []string{"b"}}}},
+			{Access: policy.AccessDeny, Claims: []policy.Requirement{{Claim: "a", AnyOf: []string{"b"}}}, Scopes: []string{"a"}, Expression: "true"},
 		}}, []string{
 			"rules[0].claims: goes with access: Authenticated only",
 			"rules[1].claims: goes with access: Authenticated only",
+			"rules[1].scopes: goes with access: Authenticated only",
+			"rules[1].expression: goes with access: Authenticated only",
 		}},
 		{"claims without a name or a value", policy.Document{Rules: []policy.Rule{{Claims: []policy.Requirement{{}}}}}, []string{
 			"rules[0].claims[0].claim: must name a claim",
@@ -132,7 +172,7 @@ func TestCompileKeepsNothingOfTheDocument(t *testing.T) {
 	document.Headers[0] = policy.Header{Name: "X-Other", Claim: "sub"}
 	program.Headers()[0].Name = "X-Other"
 
-	got := program.Decide("GET", "/a", map[string]any{"roles": "admin"})
+	got := program.Decide(policy.Request{Method: "GET", Path: "/a"}, map[string]any{"roles": "admin"})
 	if want := (policy.Decision{Allow: true, Reason: policy.ReasonAuthenticated}); got != want {
 		t.Errorf("got decision %+v after the document was changed, want %+v", got, want)
 	}

@@ -2,26 +2,9 @@ package policy
 
 import "slices"
 
-// compilePaths builds the tries. There is a second one only where rules have capital letters.
-func (p *Program) compilePaths(rules []Rule) {
-	p.paths = &node{}
-	p.folded = p.paths
-	for i, r := range rules {
-		p.paths.add(r, i)
-	}
-	capital := func(path Path) bool { return hasCapital(path.Exact) || hasCapital(path.Prefix) }
-	if !slices.ContainsFunc(rules, func(r Rule) bool { return slices.ContainsFunc(r.Paths, capital) }) {
-		return
-	}
-	p.folded = &node{}
-	for i, r := range rules {
-		lower := r
-		lower.Paths = make([]Path, len(r.Paths))
-		for j, path := range r.Paths {
-			lower.Paths[j] = Path{Exact: string(appendLower(nil, path.Exact)), Prefix: string(appendLower(nil, path.Prefix))}
-		}
-		p.folded.add(lower, i)
-	}
+func haveCapitals(rules []Rule) bool {
+	capital := func(p Path) bool { return hasCapital(p.Exact) || hasCapital(p.Prefix) || hasCapital(p.Pattern) }
+	return slices.ContainsFunc(rules, func(r Rule) bool { return slices.ContainsFunc(r.Paths, capital) })
 }
 
 func hasCapital(s string) bool {

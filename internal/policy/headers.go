@@ -43,9 +43,7 @@ func checkHeaders(c check, headers []Header) {
 			name.fail("is there twice; case makes no difference")
 		}
 		seen[folded] = true
-		if header.Claim == "" {
-			c.at("[%d].claim", i).fail("must name a claim")
-		}
+		checkClaim(c.at("[%d].claim", i), header.Claim)
 	}
 }
 
@@ -75,6 +73,7 @@ func (p *Program) compileHeaders() {
 	}
 	for _, header := range p.headers {
 		p.strip(header.Name)
+		p.values = append(p.values, compileClaim(header.Claim))
 	}
 }
 
@@ -123,8 +122,8 @@ func fold(dst []byte, name string) []byte {
 // the app reads back the same sets no header: null, objects, lists in lists, empty strings, control characters, white space at the ends, which
 // HTTP takes away, and a list with a comma inside an element, which would become two.
 func (p *Program) Identify(claims map[string]any, set func(name, value string)) {
-	for _, header := range p.headers {
-		if value, ok := headerValue(claims[header.Claim]); ok {
+	for i, header := range p.headers {
+		if value, ok := headerValue(p.values[i].in(claims)); ok {
 			set(header.Name, value)
 		}
 	}

@@ -11,92 +11,197 @@ const none = math.MaxInt
 // maxPattern bounds the paths that rules may name: 512 characters, as the API does, of 4 bytes at most.
 const maxPattern = 4 * 512
 
+// index finds the first rule for a request without looking at those that cannot match: first by the labels of the host, then by the
+// segments of the path.
+type index struct {
+	every *tree   // rules without hosts
+	named *labels // rules with hosts; nil when there are none
+	// capitals says that a rule has a capital letter, so that trees are folded apart.
+	capitals bool
+}
+
+// tree holds rules by their paths.
+type tree struct {
+	spelt  *node
+	folded *node // the same in small letters; spelt itself when no rule of the document has a capital letter
+}
+
+func newIndex(rules []Rule) *index {
+	ix := &index{capitals: haveCapitals(rules)}
+	ix.every = ix.newTree()
+	for i, r := range rules {
+		if len(r.Hosts) == 0 {
+			ix.every.add(r, i)
+		}
+		for _, host := range r.Hosts {
+			if ix.named == nil {
+				ix.named = &labels{}
+			}
+			place := ix.named.place(host)
+			if *place == nil {
+				*place = ix.newTree()
+			}
+			(*place).add(r, i)
+		}
+	}
+	return ix
+}
+
+func (ix *index) newTree() *tree {
+	t := &tree{spelt: newNode()}
+	t.folded = t.spelt
+	if ix.capitals {
+		t.folded = newNode()
+	}
+	return t
+}
+
+// add must be called in document order.
+func (t *tree) add(r Rule, index int) {
+	if len(r.Paths) == 0 {
+		t.spelt.add(everyPath, r.Methods, index)
+		if t.folded != t.spelt {
+			t.folded.add(everyPath, r.Methods, index)
+		}
+	}
+	for _, path := range r.Paths {
+		s := shapeOf(path)
+		t.spelt.add(s, r.Methods, index)
+		if t.folded != t.spelt {
+			t.folded.add(s.folded(), r.Methods, index)
+		}
+	}
+}
+
+// lookup is one way to read a request, and what is found of it: indexes of rules, or none.
+type lookup struct {
+	method string
+	buffer []byte // nil: read the path as it is spelt; maxPattern bytes: read it in small letters
+	first  int    // the first rule for the path as it is
+	alike  int    // the first rule for the path or for the same with a slash at its end, never greater than first
+	// capital says that a walk ended at a capital letter: with a small one it might have gone on.
+	capital bool
+}
+
+func (ix *index) find(host, path, method string, buffer []byte) lookup {
+	l := lookup{method: method, buffer: buffer, first: none, alike: none}
+	rest, absolute := strings.CutPrefix(path, "/")
+	if !absolute {
+		return l // Not a path of Normalize's: match nothing, rather than a rule that is meant for every path.
+	}
+	for n, more := ix.named, host != ""; n != nil; {
+		if !more {
+			l.tree(n.exact, rest)
+			break
+		}
+		// The name has more labels than have led here, so that it is below this one.
+		l.tree(n.below, rest)
+		var label string
+		host, label, more = cutLast(host)
+		n = n.children[label]
+	}
+	l.tree(ix.every, rest)
+	return l
+}
+
+func (l *lookup) tree(t *tree, rest string) {
+	switch {
+	case t == nil:
+	case l.buffer != nil:
+		l.walk(t.folded, rest, true)
+	default:
+		l.walk(t.spelt, rest, true)
+	}
+}
+
 // node is a path in a trie of segments, and knows the first rule that matches here.
 //
-// The first rule in document order wins, and a rule matches when its path and its method do. So of all rules that end in one node only the
-// first for each method can ever win there, and a look-up is a walk down the request's path that keeps the least index it meets. Rules that
-// cannot match are never looked at, however many they are.
+// The first rule in document order wins, and a rule matches when its host, its path and its method do. So of all rules that end in one node only
+// the first for each method can ever win there, and a look-up is a walk down the request's path that keeps the least index it meets. It parts
+// where a pattern has a segment for any, and leaves out what only holds later rules than were met already.
 type node struct {
 	children map[string]*node
+	any      *node   // the segment that stands for any
+	least    int     // of the rules here and below, or none
 	prefix   methods // of rules that match this path and all below it
 	exact    methods // of rules that match this path alone
 	slashed  methods // of rules that match this path with a slash behind it alone; "/" is the root's
 }
 
+func newNode() *node { return &node{least: none} }
+
 // add must be called in document order.
-func (n *node) add(r Rule, index int) {
-	if len(r.Paths) == 0 {
-		n.prefix.add(r.Methods, index)
+func (n *node) add(s shape, methods []string, index int) {
+	n.least = min(n.least, index)
+	for _, segment := range s.segments {
+		n = n.child(segment)
+		n.least = min(n.least, index)
 	}
-	for _, path := range r.Paths {
-		pattern := path.Exact + path.Prefix // one of them is empty
-		end, slashed := n.descend(pattern)
-		switch {
-		case path.Prefix != "": // of these only "/" ends with a slash
-			end.prefix.add(r.Methods, index)
-		case slashed:
-			end.slashed.add(r.Methods, index)
-		default:
-			end.exact.add(r.Methods, index)
-		}
+	switch {
+	case s.below:
+		n.prefix.add(methods, index)
+	case s.slash:
+		n.slashed.add(methods, index)
+	default:
+		n.exact.add(methods, index)
 	}
 }
 
-// descend returns the node of a path, and makes those that are missing. A slash at the end makes no node of its own.
-func (n *node) descend(path string) (end *node, slashed bool) {
-	rest := path[1:]
-	for rest != "" {
-		var segment string
-		segment, rest, slashed = strings.Cut(rest, "/")
-		child := n.children[segment]
-		if child == nil {
-			child = &node{}
-			if n.children == nil {
-				n.children = map[string]*node{}
+func (n *node) child(s segment) *node {
+	if s.any {
+		if n.any == nil {
+			n.any = newNode()
+		}
+		return n.any
+	}
+	child := n.children[s.text]
+	if child == nil {
+		child = newNode()
+		if n.children == nil {
+			n.children = map[string]*node{}
+		}
+		n.children[s.text] = child
+	}
+	return child
+}
+
+// walk looks up what is left of a path, and whether there was a slash before it. It ends where no rule goes on, so a path of many segments costs
+// no more than the longest path that the document names.
+func (l *lookup) walk(n *node, rest string, slash bool) {
+	for n.least < l.first {
+		l.met(n.prefix.first(l.method))
+		if rest == "" {
+			exact, slashed := n.exact.first(l.method), n.slashed.first(l.method)
+			if slash {
+				l.met(slashed)
+			} else {
+				l.met(exact)
 			}
-			n.children[segment] = child
+			l.alike = min(l.alike, exact, slashed)
+			return
 		}
-		n = child
-	}
-	return n, slashed || path == "/"
-}
-
-// match is what a walk found: indexes of rules, or none.
-type match struct {
-	first int // the first rule for the path as it is
-	alike int // the first rule for the path or for the same with a slash at its end, never greater than first
-	// capital says that the walk ended at a capital letter: with a small one it might have gone on.
-	capital bool
-}
-
-// find looks a path up: as it is spelt, or, with a buffer of maxPattern bytes to fold in, in small letters. The walk ends where no rule goes
-// on, so a path of many segments costs no more than the longest path that the document names.
-func (n *node) find(method, path string, buffer []byte) match {
-	rest, absolute := strings.CutPrefix(path, "/")
-	if !absolute {
-		return match{first: none, alike: none} // Not a path of Normalize's: match nothing, rather than a rule that is meant for every path.
-	}
-	best, slash := n.prefix.first(method), true
-	for rest != "" {
-		var segment string
-		segment, rest, slash = strings.Cut(rest, "/")
+		var text string
+		text, rest, slash = strings.Cut(rest, "/")
+		if n.any != nil {
+			l.walk(n.any, rest, slash)
+		}
 		var child *node
-		if buffer == nil {
-			child = n.children[segment]
-		} else if len(segment) <= len(buffer) {
-			child = n.children[string(appendLower(buffer[:0], segment))]
+		if l.buffer == nil {
+			child = n.children[text]
+		} else if len(text) <= len(l.buffer) {
+			child = n.children[string(appendLower(l.buffer[:0], text))]
 		}
 		if child == nil {
-			return match{first: best, alike: best, capital: n.children != nil && hasCapital(segment)}
+			l.capital = l.capital || n.children != nil && hasCapital(text)
+			return
 		}
 		n = child
-		best = min(best, n.prefix.first(method))
 	}
-	exact, slashed := min(best, n.exact.first(method)), min(best, n.slashed.first(method))
-	if slash {
-		return match{first: slashed, alike: min(slashed, exact)}
-	}
-	return match{first: exact, alike: min(slashed, exact)}
+}
+
+// met takes a rule that matches the path as it is.
+func (l *lookup) met(index int) {
+	l.first, l.alike = min(l.first, index), min(l.alike, index)
 }
 
 // methods holds the first rule for each method; its zero value holds none.

@@ -5,18 +5,22 @@ import "slices"
 // Program is a compiled document. It never changes, and may be used by any number of goroutines.
 type Program struct {
 	rules     []rule
-	paths     *node // every rule, by the paths that it matches
-	folded    *node // the same in small letters; paths itself when no rule has a capital letter
+	index     *index
 	fallback  rule
 	headers   []Header
+	values    []claimAt           // of headers
 	stripped  map[string]struct{} // folded names
 	longest   int                 // of the names in stripped
 	keepToken bool
+	audits    bool
 }
 
 type rule struct {
 	access       Access
 	requirements []requirement
+	scopes       []string
+	scope        string // all of scopes, with spaces between them
+	expression   *expression
 }
 
 // Headers are the identity headers in force.
@@ -24,6 +28,18 @@ func (p *Program) Headers() []Header { return slices.Clone(p.headers) }
 
 // KeepToken says whether the app sees the token.
 func (p *Program) KeepToken() bool { return p.keepToken }
+
+// Audits says whether refusals are told of rather than carried out: ModeAudit. Decide says what it always says.
+func (p *Program) Audits() bool { return p.audits }
+
+// RequiredScope is all that the rule of this index requires of scopes, with spaces between them, fit for the challenge of RFC 6750 section 3; ""
+// for none, and for NoRule.
+func (p *Program) RequiredScope(rule int) string {
+	if rule < 0 || rule >= len(p.rules) {
+		return ""
+	}
+	return p.rules[rule].scope
+}
 
 // Decision is what a program says about one request.
 type Decision struct {
@@ -48,6 +64,15 @@ const (
 	ReasonTokenRequired Reason = "token_required"
 	// ReasonClaimsNotMet means that the token is valid, but has not the claims that the rule requires. Another token may help: 403.
 	ReasonClaimsNotMet Reason = "claims_not_met"
+	// ReasonInsufficientScope means that the token is valid and has the claims, but not the scopes that the rule requires. Another token may
+	// help: 403.
+	ReasonInsufficientScope Reason = "insufficient_scope"
+	// ReasonExpressionFalse means that the token is valid, and the rule's expression is not true of it and the request. Another token may
+	// help: 403.
+	ReasonExpressionFalse Reason = "expression_false"
+	// ReasonExpressionError means that the rule's expression has no value here: a claim that it takes for granted is missing or has another
+	// type, or it costs too much. Another token may help: 403.
+	ReasonExpressionError Reason = "expression_error"
 	// ReasonDenied means that the rule lets nobody pass: 403.
 	ReasonDenied Reason = "denied"
 	// ReasonNoRule means that no rule matches, and the default is to deny: 403.
@@ -55,45 +80,55 @@ const (
 	// ReasonMethodRefused means that the method is not written in capital letters, so that what the app would take it for is anyone's
 	// guess: frameworks differ on whether "delete" is DELETE. Or it is CONNECT: in a tunnel nothing more would be judged. 400.
 	ReasonMethodRefused Reason = "method_refused"
+	// ReasonHostMissing means that the request names no host, and there are rules that ask for one. What the app takes it to be is anyone's
+	// guess. 400.
+	ReasonHostMissing Reason = "host_missing"
 )
 
-// Decide judges a request by its method, by its path as Normalize returns it, and by the claims of its valid token, nil when it has none.
-// It allocates nothing, and its cost depends on the segments of the path, not on the number of rules.
+// Decide judges a request by the claims of its valid token, nil when it has none. It allocates nothing, but for expressions, and its cost depends on
+// the labels of the host and the segments of the path, not on the number of rules that do not match them.
 //
 // Many apps serve /Admin and /admin/ as /admin. So the path is judged as it is, and again folded, against rules that are folded alike: with
 // ASCII letters in lower case, without a slash at the end, and with both, since an app may do one and not the other. Only what all
-// judgements allow is allowed. The strictest speaks: the first of them where several are equally strict.
-func (p *Program) Decide(method, path string, claims map[string]any) Decision {
-	if !isMethod(method) {
+// judgements allow is allowed. The strictest speaks: the first of them where several are equally strict. Expressions always see the path as it is.
+func (p *Program) Decide(r Request, claims map[string]any) Decision {
+	switch {
+	case !isMethod(r.Method):
 		return Decision{Reason: ReasonMethodRefused, Rule: NoRule}
+	case r.Host == "" && p.index.named != nil:
+		return Decision{Reason: ReasonHostMissing, Rule: NoRule}
 	}
-	found := p.paths.find(method, path, nil)
-	lettersMatter := found.capital || p.folded != p.paths
-	if found.alike == found.first && !lettersMatter {
-		return p.judge(found.first, claims)
+	found := p.index.find(r.Host, r.Path, r.Method, nil)
+	decision := p.judge(found.first, r, claims)
+	if found.alike != found.first {
+		decision = stricter(decision, p.judge(found.alike, r, claims))
 	}
-	decision := stricter(p.judge(found.first, claims), p.judge(found.alike, claims))
-	if lettersMatter {
-		var buffer [maxPattern]byte
-		folded := p.folded.find(method, path, buffer[:])
-		decision = stricter(decision, p.judge(folded.first, claims))
-		decision = stricter(decision, p.judge(folded.alike, claims))
+	if !found.capital && !p.index.capitals {
+		return decision
+	}
+	var buffer [maxPattern]byte
+	folded := p.index.find(r.Host, r.Path, r.Method, buffer[:])
+	if folded.first != found.first {
+		decision = stricter(decision, p.judge(folded.first, r, claims))
+	}
+	if folded.alike != folded.first && folded.alike != found.alike {
+		decision = stricter(decision, p.judge(folded.alike, r, claims))
 	}
 	return decision
 }
 
 // judge decides by one rule, or by the default.
-func (p *Program) judge(index int, claims map[string]any) Decision {
+func (p *Program) judge(index int, r Request, claims map[string]any) Decision {
 	switch {
 	case index != none:
-		return p.rules[index].decide(index, claims)
+		return p.rules[index].decide(index, r, claims)
 	case p.fallback.access == AccessDeny:
 		return Decision{Reason: ReasonNoRule, Rule: NoRule}
 	}
-	return p.fallback.decide(NoRule, claims)
+	return p.fallback.decide(NoRule, r, claims)
 }
 
-// stricter returns the stricter of two decisions about the same claims, a when neither is.
+// stricter returns the stricter of two decisions about the same request, a when neither is.
 func stricter(a, b Decision) Decision {
 	if b.strictness() > a.strictness() {
 		return b
@@ -105,13 +140,13 @@ func (d Decision) strictness() int {
 	switch {
 	case d.Allow:
 		return 0
-	case d.Reason == ReasonTokenRequired || d.Reason == ReasonClaimsNotMet: // another token may help
-		return 1
+	case d.Reason == ReasonDenied || d.Reason == ReasonNoRule:
+		return 2
 	}
-	return 2
+	return 1 // another token may help
 }
 
-func (r *rule) decide(index int, claims map[string]any) Decision {
+func (r *rule) decide(index int, request Request, claims map[string]any) Decision {
 	switch {
 	case r.access == AccessAnonymous:
 		return Decision{Allow: true, Reason: ReasonAnonymous, Rule: index}
@@ -123,6 +158,16 @@ func (r *rule) decide(index int, claims map[string]any) Decision {
 	for i := range r.requirements {
 		if !r.requirements[i].metBy(claims) {
 			return Decision{Reason: ReasonClaimsNotMet, Rule: index}
+		}
+	}
+	for _, scope := range r.scopes {
+		if !hasScope(claims, scope) {
+			return Decision{Reason: ReasonInsufficientScope, Rule: index}
+		}
+	}
+	if r.expression != nil {
+		if reason := r.expression.judge(request, claims); reason != "" {
+			return Decision{Reason: reason, Rule: index}
 		}
 	}
 	return Decision{Allow: true, Reason: ReasonAuthenticated, Rule: index}

@@ -44,22 +44,33 @@ func (c *Caller) claimsOrNil() map[string]any {
 	return c.claims
 }
 
+// refused is why a token is refused. Its zero value says that it is not.
+type refused struct {
+	reason Reason
+	detail string // for those who run the policy, never for callers
+}
+
 // authenticate returns whom the token speaks for, or why it is refused.
-func (g *Gate) authenticate(token string, now time.Time) (*Caller, Token, Reason) {
+func (g *Gate) authenticate(token string, now time.Time) (*Caller, Token, refused) {
 	caller, result := g.known.get(token), TokenCached
 	// The cache judges no time: what has ended goes to the verifier like a token never seen, which says why it is refused.
 	if caller == nil || !now.Before(caller.until) {
 		verified, err := g.verify(token, now)
 		if err != nil {
-			return nil, TokenRefused, reasonOf(err)
+			return nil, TokenRefused, refused{reason: reasonOf(err)}
 		}
+		claims, unfit := g.claims[verified.Issuer].Apply(verified.Claims)
+		if unfit != nil {
+			return nil, TokenRefused, refused{Reason(unfit.Reason), unfit.Message}
+		}
+		verified.Claims = claims
 		caller, result = g.newCaller(verified), TokenVerified
 		g.known.put(strings.Clone(token), caller) // the header that it is a part of may be long
 	}
 	if caller.revoked != nil && caller.revoked.Revoked(caller.session, caller.expires) {
-		return nil, TokenRefused, ReasonRevoked
+		return nil, TokenRefused, refused{reason: ReasonRevoked}
 	}
-	return caller, result, ""
+	return caller, result, refused{}
 }
 
 func (g *Gate) verify(token string, now time.Time) (*verify.Token, error) {

@@ -21,7 +21,8 @@ import (
 // goroutines.
 type Gate struct {
 	program  *policy.Program
-	verifier *verify.Verifier // nil without issuers: then no token is ever valid
+	verifier *verify.Verifier                // nil without issuers: then no token is ever valid
+	claims   map[string]*policy.ClaimProgram // by the issuer's URL
 	revoked  map[string]*revocation.Set
 	known    *cache
 	sources  *credential.Sources
@@ -51,6 +52,7 @@ func New(b *bundle.Bundle, revoked map[string]*revocation.Set) (*Gate, error) {
 
 	var issuers []verify.Issuer
 	var keyIDs []string
+	claims := make(map[string]*policy.ClaimProgram, len(b.Issuers))
 	for i, issuer := range b.Issuers {
 		parse := keyset.Parse
 		if issuer.Symmetric {
@@ -64,6 +66,9 @@ func New(b *bundle.Bundle, revoked map[string]*revocation.Set) (*Gate, error) {
 		if issuer.TokenService != nil && revoked[issuer.URL] == nil {
 			wrong = append(wrong, fmt.Errorf("issuers[%d].tokenService: its revocations are not followed", i))
 		}
+		if claims[issuer.URL], err = policy.CompileClaims(issuer.Claims); err != nil {
+			wrong = append(wrong, fmt.Errorf("issuers[%d]: %w", i, err))
+		}
 		for _, key := range keys.Keys() {
 			keyIDs = append(keyIDs, key.ID())
 		}
@@ -76,7 +81,9 @@ func New(b *bundle.Bundle, revoked map[string]*revocation.Set) (*Gate, error) {
 		return nil, errors.Join(wrong...)
 	}
 
-	gate := &Gate{program: program, revoked: revoked, known: newCache(cachedTokens, cachedBytes), sources: sources, origins: origins}
+	gate := &Gate{
+		program: program, claims: claims, revoked: revoked, known: newCache(cachedTokens, cachedBytes), sources: sources, origins: origins,
+	}
 	if len(issuers) > 0 {
 		if gate.verifier, err = verify.New(issuers); err != nil {
 			return nil, err

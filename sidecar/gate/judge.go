@@ -7,8 +7,8 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/policy"
 )
 
-// Reason is why a request may pass or not. Its values are stable: those below, those of policy.Reason, and those of verify.Reason where a
-// token was required and the one that came was refused.
+// Reason is why a request may pass or not. Its values are stable: those below, those of policy.Reason, and those of verify.Reason and
+// policy.ClaimReason where a token was required and the one that came was refused.
 type Reason string
 
 const (
@@ -19,12 +19,19 @@ const (
 	ReasonRevoked Reason = "revoked"
 	// ReasonCrossOrigin says that the token came in a cookie, and a page of another origin may have made the browser send it.
 	ReasonCrossOrigin Reason = "cross_origin"
+	// ReasonAmbiguousHost says that two readers could take the Host for two different ones.
+	ReasonAmbiguousHost Reason = "ambiguous_host"
 )
 
 // Verdict is what a Gate says about one request.
 type Verdict struct {
 	Allow  bool
 	Reason Reason
+	// Audited says that the policy refuses the request and lets it pass all the same, since it only audits: Reason and Status are those of the
+	// refusal, and Allow is true.
+	Audited bool
+	// Detail says more about a token that was refused. It is for those who run the policy, never for callers.
+	Detail string
 	Caller *Caller // whose valid token came with the request; nil when none did
 	Token  Token   // what became of the token
 	Rule   int     // index of the rule that decided, or policy.NoRule
@@ -35,6 +42,10 @@ type Verdict struct {
 
 // Judge decides about a request with this normalised path. What was allowed before is never remembered: only whose token it is.
 func (g *Gate) Judge(r *http.Request, path string, now time.Time) Verdict {
+	host, ok := hostOf(r)
+	if !ok {
+		return Verdict{Status: http.StatusBadRequest, Reason: ReasonAmbiguousHost, Token: TokenNone, Rule: policy.NoRule}
+	}
 	found, err := g.sources.Find(r.Header, r.URL.RawQuery)
 	if err != nil {
 		return Verdict{
@@ -43,35 +54,64 @@ func (g *Gate) Judge(r *http.Request, path string, now time.Time) Verdict {
 		}
 	}
 	var caller *Caller
-	token, refused := TokenNone, Reason("")
+	var unfit refused
+	token := TokenNone
 	switch {
 	case !found.Present:
 	case found.Ambient && !g.origins.Trusts(r):
-		token, refused = TokenRefused, ReasonCrossOrigin
+		token, unfit = TokenRefused, refused{reason: ReasonCrossOrigin}
 	default:
-		caller, token, refused = g.authenticate(found.Token, now)
+		caller, token, unfit = g.authenticate(found.Token, now)
 	}
 
-	decision := g.program.Decide(r.Method, path, caller.claimsOrNil())
+	asked := policy.Request{Method: r.Method, Host: host, Path: path, Query: r.URL.RawQuery, Header: r.Header, Credentials: g.sources}
+	decision := g.program.Decide(asked, caller.claimsOrNil())
 	verdict := Verdict{Allow: decision.Allow, Reason: Reason(decision.Reason), Caller: caller, Token: token, Rule: decision.Rule}
-	switch {
-	case decision.Allow:
-	case decision.Reason == policy.ReasonMethodRefused:
+	if !decision.Allow {
+		g.refuse(&verdict, decision, unfit)
+	}
+	return verdict
+}
+
+// refuse says how a refusal is told to the caller. A policy that only audits lets it pass, but for what two readers could take for two different
+// requests: nobody knows what that would be let through as.
+func (g *Gate) refuse(verdict *Verdict, decision policy.Decision, unfit refused) {
+	switch decision.Reason {
+	case policy.ReasonMethodRefused, policy.ReasonHostMissing:
 		verdict.Status = http.StatusBadRequest
-	case decision.Reason == policy.ReasonTokenRequired && refused == ReasonCrossOrigin:
-		verdict.Status, verdict.Reason = http.StatusForbidden, refused // another token would not help
-	case decision.Reason == policy.ReasonTokenRequired && refused != "":
-		verdict.Status = http.StatusUnauthorized
-		verdict.Reason = refused
-		verdict.Challenge = `Bearer error="invalid_token", error_description="` + string(refused) + `"`
-	case decision.Reason == policy.ReasonTokenRequired:
-		verdict.Status = http.StatusUnauthorized
-		verdict.Challenge = "Bearer" // no error code, as nothing was wrong with what was sent
-	case decision.Reason == policy.ReasonClaimsNotMet:
+		return
+	case policy.ReasonTokenRequired:
+		switch unfit.reason {
+		case "":
+			verdict.Status, verdict.Challenge = http.StatusUnauthorized, "Bearer" // no error code, as nothing was wrong with what was sent
+		case ReasonCrossOrigin:
+			verdict.Status, verdict.Reason = http.StatusForbidden, unfit.reason // another token would not help
+		default:
+			verdict.Status, verdict.Reason, verdict.Detail = http.StatusUnauthorized, unfit.reason, unfit.detail
+			verdict.Challenge = `Bearer error="invalid_token", error_description="` + string(unfit.reason) + `"`
+		}
+	case policy.ReasonInsufficientScope:
+		verdict.Status = http.StatusForbidden
+		verdict.Challenge = `Bearer error="insufficient_scope", scope="` + g.program.RequiredScope(decision.Rule) + `"`
+	case policy.ReasonClaimsNotMet, policy.ReasonExpressionFalse, policy.ReasonExpressionError:
 		verdict.Status = http.StatusForbidden
 		verdict.Challenge = `Bearer error="insufficient_scope"`
 	default:
 		verdict.Status = http.StatusForbidden
 	}
-	return verdict
+	if g.program.Audits() {
+		verdict.Allow, verdict.Audited = true, true
+	}
+}
+
+// hostOf returns the host that the app will see, as rules compare it. HTTP/2 can bring a Host beside its :authority, and who reads which is
+// anyone's guess.
+func hostOf(r *http.Request) (string, bool) {
+	for _, other := range r.Header["Host"] {
+		if other != r.Host {
+			return "", false
+		}
+	}
+	host, err := policy.NormalizeHost(r.Host)
+	return host, err == nil
 }
