@@ -52,6 +52,13 @@ type AuthPolicySpec struct {
 	// +optional
 	TokenSources []TokenSource `json:"tokenSources,omitempty"`
 
+	// mode says whether refusals are carried out: Enforce (the default) or Audit. With Audit, whatever would be answered 401 or 403 goes on to the
+	// app, and is counted and recorded instead. Without a valid token the app then sees no identity headers, as ever, and a token that is not valid
+	// it does not see. Requests that are ambiguous are refused in either mode, and the routes of session stay as they are.
+	// +kubebuilder:default=Enforce
+	// +optional
+	Mode PolicyMode `json:"mode,omitempty"`
+
 	// forward says what the app gets to know about the caller.
 	// +optional
 	Forward Forward `json:"forward,omitempty,omitzero"`
@@ -109,6 +116,78 @@ type PolicyIssuer struct {
 	// keys says where the issuer's public keys come from.
 	// +required
 	Keys KeySource `json:"keys,omitempty,omitzero"`
+
+	// claimValidationRules must all be met by a token of this issuer: otherwise it is not valid, 401. At most 16. They see the token's own claims.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=atomic
+	// +optional
+	ClaimValidationRules []ClaimValidationRule `json:"claimValidationRules,omitempty"`
+
+	// claimMappings set claims for rules and forward.headers, so that these are written once for issuers that name things differently. At most
+	// 16, each with another name. They see the token's own claims, never each other's.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	ClaimMappings []ClaimMapping `json:"claimMappings,omitempty"`
+}
+
+// ClaimValidationRule is something that a token must say: claim and requiredValue, or expression.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.claim) != has(self.expression)",message="set exactly one of claim and expression"
+// +kubebuilder:validation:XValidation:rule="has(self.claim) == has(self.requiredValue)",message="requiredValue goes with claim, and claim with requiredValue",fieldPath=".requiredValue"
+type ClaimValidationRule struct {
+	// claim is the name of a claim, or a JSON Pointer such as /realm_access/tenant: see rules[].claims[].claim. Excludes expression.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	Claim string `json:"claim,omitempty"`
+
+	// requiredValue is the string that the claim must be. Required with claim.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	RequiredValue string `json:"requiredValue,omitempty"`
+
+	// expression is CEL over claims that must be true, such as "claims.email_verified == true". An error counts as false. Up to 2048 characters.
+	// Excludes claim.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	Expression string `json:"expression,omitempty"`
+
+	// message says in the sidecar's record of decisions why the token was refused. Callers never see it. Up to 256 characters.
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// ClaimMapping sets one top-level claim from another one, or from an expression.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.claim) != has(self.expression)",message="set exactly one of claim and expression"
+type ClaimMapping struct {
+	// name of the claim that is set, in place of the token's own of that name. 1 to 256 characters, not beginning with "/". None of iss, sub, aud, exp,
+	// nbf, iat, jti, sid, cnf and client_id: these stay as they were verified.
+	// +kubebuilder:validation:Pattern=`^[^/]`
+	// +kubebuilder:validation:MaxLength=256
+	// +required
+	Name string `json:"name,omitempty"`
+
+	// claim is the name of a claim, or a JSON Pointer such as /realm_access/roles: see rules[].claims[].claim. Where the token has none, the claim
+	// name is absent. Excludes expression.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	Claim string `json:"claim,omitempty"`
+
+	// expression is CEL over claims whose value the claim gets, such as "claims.groups.map(g, 'corp:' + g)"; null means none. A token for which it has
+	// an error is not valid. Up to 2048 characters. Excludes claim.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	Expression string `json:"expression,omitempty"`
 }
 
 // KeySource is where an issuer's public keys come from: exactly one of its fields is set.
@@ -165,10 +244,34 @@ const (
 	DefaultAuthenticated DefaultAccess = "Authenticated"
 )
 
-// PolicyRule decides the requests that it matches.
+// PolicyMode says whether refusals are carried out.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.claims) || self.access == 'Authenticated'",message="claims goes with access: Authenticated only",fieldPath=".claims"
+// +kubebuilder:validation:Enum=Enforce;Audit
+type PolicyMode string
+
+const (
+	// ModeEnforce refuses what the rules refuse.
+	ModeEnforce PolicyMode = "Enforce"
+	// ModeAudit lets it pass, and tells of it.
+	ModeAudit PolicyMode = "Audit"
+)
+
+// PolicyRule decides the requests that it matches: those with one of its hosts, one of its paths and one of its methods. What they need is access,
+// and then all of claims, scopes and expression.
+//
+// +kubebuilder:validation:XValidation:rule="self.access == 'Authenticated' || !(has(self.claims) || has(self.scopes) || has(self.expression))",message="claims, scopes and expression go with access: Authenticated only",fieldPath=".access"
 type PolicyRule struct {
+	// hosts of which one must be the request's: an exact name, or "*." and a name for all names below it, one label or more. At most 16. Compared in
+	// small letters, without port and a dot at the end. Unset: every host. Callers choose the host, so let no host be laxer than a request without
+	// a rule: keep default: Deny.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:Pattern=`^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$`
+	// +listType=set
+	// +optional
+	Hosts []string `json:"hosts,omitempty"`
+
 	// paths of which at least one must match the request's. At most 32. Unset: every path, so a misspelt name of this field must not go
 	// unnoticed: kubectl apply refuses fields that it does not know, while kubectl patch only warns of them and leaves them out.
 	// +kubebuilder:validation:MinItems=1
@@ -198,6 +301,24 @@ type PolicyRule struct {
 	// +listType=atomic
 	// +optional
 	Claims []ClaimRequirement `json:"claims,omitempty"`
+
+	// scopes are all required of the token, in its claim scope (a string with spaces, RFC 8693, or a list) or scp. Only with access: Authenticated. A token
+	// without them is answered 403, and told which are required (RFC 6750). At most 16.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:items:Pattern=`^[!#-\[\]-~]+$`
+	// +listType=set
+	// +optional
+	Scopes []string `json:"scopes,omitempty"`
+
+	// expression is CEL over claims and request that must be true, after claims and scopes are met. Only with access: Authenticated. If it is false
+	// or has an error, the answer is 403. Variables: claims, request.method, request.host, request.path, request.query and request.headers (each a map
+	// of name to list; header names in small letters; without credentials and forwarding headers). Up to 2048 characters.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	Expression string `json:"expression,omitempty"`
 }
 
 // PathMatch matches the path of a request, after it was normalised. Exactly one of its fields is set.
@@ -207,7 +328,7 @@ type PolicyRule struct {
 // decisions stricter, never laxer. Other spellings that an app takes for the same are not covered, such as /admin.json (Rails) or
 // letters beyond ASCII in another case: name them in rules, or keep default: Deny.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.exact), has(self.prefix)].filter(x, x).size() == 1",message="set exactly one of exact and prefix"
+// +kubebuilder:validation:XValidation:rule="[has(self.exact), has(self.prefix), has(self.pattern)].filter(x, x).size() == 1",message="set exactly one of exact, prefix and pattern"
 type PathMatch struct {
 	// exact matches this path only. It must start with "/" and be written as it is after normalisation: no "//", "." or "..".
 	// +kubebuilder:validation:Pattern=`^/`
@@ -226,11 +347,20 @@ type PathMatch struct {
 	// +kubebuilder:validation:XValidation:rule="self == '/' || !self.endsWith('/')",message="must not end with /: a prefix matches its own path and everything below it, by whole segments"
 	// +optional
 	Prefix string `json:"prefix,omitempty"`
+
+	// pattern matches segment by segment: "*" stands for one whole segment that is not empty, and "/**" at the end for the path before it and
+	// everything below, as in a prefix. "/users/*/orders" matches "/users/7/orders"; "/users/*/files/**" matches "/users/7/files" and
+	// "/users/7/files/a/b". It has at least one "*", and none within a segment.
+	// +kubebuilder:validation:Pattern=`^(/([^*/;]+|\*))*(/|/\*\*)?$`
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Pattern string `json:"pattern,omitempty"`
 }
 
 // ClaimRequirement requires one claim of a token to have one of some values.
 type ClaimRequirement struct {
-	// claim is the name of a top-level claim, such as "roles". 1 to 256 characters.
+	// claim is the name of a top-level claim, such as "roles" or "https://example.com/roles", or, where it begins with "/", a JSON Pointer (RFC 6901) such
+	// as "/realm_access/roles". 1 to 256 characters.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +required
@@ -367,7 +497,7 @@ type ClaimHeader struct {
 	// +required
 	Name string `json:"name,omitempty"`
 
-	// claim is the name of a top-level claim.
+	// claim is the name of a top-level claim, or a JSON Pointer such as /realm_access/roles: see rules[].claims[].claim.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +required
@@ -418,6 +548,7 @@ type AuthPolicyStatus struct {
 // +kubebuilder:printcolumn:name="Accepted Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].reason`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Ready Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
 // +kubebuilder:printcolumn:name="Pods",type=integer,JSONPath=`.status.pods`
 // +kubebuilder:printcolumn:name="Revision",type=string,priority=1,JSONPath=`.status.revision`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

@@ -61,6 +61,14 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source) (*rendering, []probl
 			problems = append(problems, problem{missing.reason, under(fmt.Sprintf("issuers[%d].", i), missing.message)})
 			continue
 		}
+		claims := claimDocument(issuer)
+		if _, err := policy.CompileClaims(claims); errors.As(err, &faults) {
+			for _, fault := range faults {
+				invalid(fmt.Errorf("issuers[%d].%w", i, fault))
+			}
+		} else if err != nil {
+			invalid(err)
+		}
 		rendered, err := renderIssuer(issuer, sources[i])
 		if err != nil {
 			invalid(fmt.Errorf("issuers[%d].keys: %w", i, err))
@@ -106,6 +114,7 @@ func renderIssuer(spec v1alpha1.PolicyIssuer, from source) (bundle.Issuer, error
 		URL:          spec.URL,
 		Audiences:    spec.Audiences,
 		TokenType:    spec.TokenType,
+		Claims:       claimDocument(spec),
 		ClockSkew:    ptr.Deref(spec.ClockSkew, metav1.Duration{}).Duration, // the API server fills in the default
 		Keys:         keys,
 		Symmetric:    from.keys.Symmetric(),
@@ -127,6 +136,7 @@ func renderIssuer(spec v1alpha1.PolicyIssuer, from source) (bundle.Issuer, error
 // document is the part of a spec that is about requests, in the words of package policy.
 func document(spec v1alpha1.AuthPolicySpec) policy.Document {
 	d := policy.Document{
+		Mode:      policy.Mode(spec.Mode),
 		Default:   policy.Access(spec.Default),
 		KeepToken: spec.Forward.Token == v1alpha1.TokenKeep,
 	}
@@ -134,14 +144,30 @@ func document(spec v1alpha1.AuthPolicySpec) policy.Document {
 		d.Headers = append(d.Headers, policy.Header{Name: header.Name, Claim: header.Claim})
 	}
 	for _, rule := range spec.Rules {
-		r := policy.Rule{Methods: rule.Methods, Access: policy.Access(rule.Access)}
+		r := policy.Rule{
+			Hosts: rule.Hosts, Methods: rule.Methods, Access: policy.Access(rule.Access), Scopes: rule.Scopes, Expression: rule.Expression,
+		}
 		for _, path := range rule.Paths {
-			r.Paths = append(r.Paths, policy.Path{Exact: path.Exact, Prefix: path.Prefix})
+			r.Paths = append(r.Paths, policy.Path{Exact: path.Exact, Prefix: path.Prefix, Pattern: path.Pattern})
 		}
 		for _, claim := range rule.Claims {
 			r.Claims = append(r.Claims, policy.Requirement{Claim: claim.Claim, AnyOf: claim.AnyOf})
 		}
 		d.Rules = append(d.Rules, r)
+	}
+	return d
+}
+
+// claimDocument is the part of an issuer that is about claims, in the words of package policy.
+func claimDocument(issuer v1alpha1.PolicyIssuer) policy.ClaimDocument {
+	var d policy.ClaimDocument
+	for _, rule := range issuer.ClaimValidationRules {
+		d.Rules = append(d.Rules, policy.ClaimRule{
+			Claim: rule.Claim, RequiredValue: rule.RequiredValue, Expression: rule.Expression, Message: rule.Message,
+		})
+	}
+	for _, mapping := range issuer.ClaimMappings {
+		d.Mappings = append(d.Mappings, policy.ClaimMapping{Name: mapping.Name, Claim: mapping.Claim, Expression: mapping.Expression})
 	}
 	return d
 }
