@@ -17,8 +17,10 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers/authpolicy"
 	"github.com/latchkey-dev/latchkey/controllers/distribution"
+	"github.com/latchkey-dev/latchkey/controllers/foreign"
 	"github.com/latchkey-dev/latchkey/controllers/signingkey"
 	"github.com/latchkey-dev/latchkey/controllers/tokenissuer"
+	"github.com/latchkey-dev/latchkey/internal/jwksource"
 	"github.com/latchkey-dev/latchkey/internal/owned"
 	"github.com/latchkey-dev/latchkey/internal/pki"
 )
@@ -31,6 +33,8 @@ type Options struct {
 	IssuerImage string
 	// Clock tells the time. Default: the machine's.
 	Clock clock.PassiveClock
+	// Addresses says where keys of foreign issuers may be fetched. Default: jwksource.Strict.
+	Addresses jwksource.AddressRule
 }
 
 // Setup registers every controller with the manager, which was made with Cache and Client.
@@ -44,13 +48,23 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	if options.Clock == nil {
 		options.Clock = clock.RealClock{}
 	}
+	if options.Addresses == nil {
+		options.Addresses = jwksource.Strict
+	}
+	keeper, err := foreign.New(foreign.Options{Addresses: options.Addresses, Clock: clock.RealClock{}})
+	if err != nil {
+		return fmt.Errorf("set up the controllers: %w", err)
+	}
+	if err := mgr.Add(keeper); err != nil {
+		return fmt.Errorf("set up the controllers: %w", err)
+	}
 	cached, live := mgr.GetClient(), mgr.GetAPIReader()
 	recorder := mgr.GetEventRecorder("latchkey")
 	signingKeys := &signingkey.Reconciler{Client: cached, Live: live, Clock: options.Clock, Events: recorder}
 	tokenIssuers := &tokenissuer.Reconciler{
 		Client: cached, Live: live, Clock: options.Clock, Events: recorder, CA: options.CA, Image: options.IssuerImage,
 	}
-	policies := &authpolicy.Reconciler{Client: cached, Live: live, Clock: options.Clock, Events: recorder, CA: options.CA}
+	policies := &authpolicy.Reconciler{Client: cached, Live: live, Clock: options.Clock, Events: recorder, CA: options.CA, Foreign: keeper}
 	pods := &distribution.Reconciler{Client: cached, Clock: options.Clock, Events: recorder}
 	for _, controller := range []interface{ Setup(ctrl.Manager) error }{signingKeys, tokenIssuers, policies, pods} {
 		if err := controller.Setup(mgr); err != nil {

@@ -192,7 +192,8 @@ type ClaimMapping struct {
 
 // KeySource is where an issuer's public keys come from: exactly one of its fields is set.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.tokenIssuerRef), has(self.signingKeyRef), has(self.inline)].filter(x, x).size() == 1",message="set exactly one of tokenIssuerRef, signingKeyRef and inline"
+// +kubebuilder:validation:XValidation:rule="[has(self.tokenIssuerRef), has(self.signingKeyRef), has(self.inline), has(self.jwksURI), has(self.discoveryURL)].filter(x, x).size() == 1",message="set exactly one of tokenIssuerRef, signingKeyRef, inline, jwksURI and discoveryURL"
+// +kubebuilder:validation:XValidation:rule="!has(self.certificateAuthority) || has(self.jwksURI) || has(self.discoveryURL)",message="certificateAuthority goes with jwksURI or discoveryURL only",fieldPath=".certificateAuthority"
 type KeySource struct {
 	// tokenIssuerRef names a TokenIssuer in this namespace: its keys are used, and its revocations are followed.
 	// +optional
@@ -207,6 +208,28 @@ type KeySource struct {
 	// +kubebuilder:validation:MaxLength=65536
 	// +optional
 	Inline string `json:"inline,omitempty"`
+
+	// jwksURI is the https URL, up to 512 characters, of the JSON Web Key Set that the issuer publishes. The manager fetches it again and again, as
+	// often as its Cache-Control says, but at least once an hour and at most once a minute; redirects are not followed, and link-local, loopback and
+	// metadata addresses are never dialled. While it cannot be fetched the last good set stays.
+	// +kubebuilder:validation:Pattern=`^https://[A-Za-z0-9.:\[\]-]+([/?][^#\s]*)?$`
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	JWKSURI string `json:"jwksURI,omitempty"`
+
+	// discoveryURL is the https URL, up to 512 characters, of the issuer's document of OpenID Connect Discovery or RFC 8414, such as
+	// https://idp.example.com/.well-known/openid-configuration. Its issuer must be exactly url; its jwks_uri is then fetched as jwksURI would be.
+	// +kubebuilder:validation:Pattern=`^https://[A-Za-z0-9.:\[\]-]+([/?][^#\s]*)?$`
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	DiscoveryURL string `json:"discoveryURL,omitempty"`
+
+	// certificateAuthority holds the PEM certificates, up to 32 kB, of the authorities that the certificates behind jwksURI or discoveryURL must lead
+	// to. Only with one of these two. Unset: those that the system trusts.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32768
+	// +optional
+	CertificateAuthority string `json:"certificateAuthority,omitempty"`
 }
 
 // ObjectRef names an object in the same namespace.
@@ -520,8 +543,9 @@ type PolicySession struct {
 
 // AuthPolicyStatus is what the manager last saw and did.
 type AuthPolicyStatus struct {
-	// conditions are Accepted (the policy compiles, its references are there, and no older policy takes its pods) and Ready (its bundle is
-	// written for the pods to read). Ready is False with the reason of Accepted while that is False, except for Conflicted: the bundle of
+	// conditions are Accepted (the policy compiles, its references are there, and no older policy takes its pods), Ready (its bundle is
+	// written for the pods to read) and, where keys are fetched, IssuersHealthy (the last fetch of each key set succeeded, and nothing is wrong with
+	// any of its keys). Ready is False with the reason of Accepted while that is False, except for Conflicted: the bundle of
 	// such a policy is written for the pods that it does govern.
 	// +listType=map
 	// +listMapKey=type

@@ -12,6 +12,10 @@ const (
 // Acknowledged, Unacknowledged, NotAwaited and NotObserved.
 const ConditionAcknowledged = "Acknowledged"
 
+// ConditionIssuersHealthy is an AuthPolicy's whose issuers have keys that are fetched: whether fetching goes well. Its reasons are Healthy,
+// FetchFailed and KeysRefused.
+const ConditionIssuersHealthy = "IssuersHealthy"
+
 // Condition reasons. They are stable: alerts and scripts may rely on them.
 const (
 	// ReasonAccepted: nothing is wrong with the object.
@@ -38,6 +42,12 @@ const (
 	ReasonUnacknowledged = "Unacknowledged"
 	// ReasonNotAwaited: the key had to sign at once, as the first one or in the place of a revoked one. Nobody was asked.
 	ReasonNotAwaited = "NotAwaited"
+	// ReasonHealthy: the last fetch of each key set succeeded, and nothing is wrong with its keys.
+	ReasonHealthy = "Healthy"
+	// ReasonFetchFailed: a key set cannot be fetched. The last good one stays in force.
+	ReasonFetchFailed = "FetchFailed"
+	// ReasonKeysRefused: some keys of a set that was fetched are not fit to be trusted, and are left out.
+	ReasonKeysRefused = "KeysRefused"
 	// ReasonNotObserved: the key signs, and the manager was kept from recording who had reported it, by a restart or a write that failed.
 	ReasonNotObserved = "NotObserved"
 )

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	applycore "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -26,6 +27,8 @@ type Reconciler struct {
 	Events events.EventRecorder
 	// CA is the authority that token services have their certificates from.
 	CA *pki.CA
+	// Foreign fetches the keys of foreign issuers.
+	Foreign ForeignKeys
 }
 
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=authpolicies;signingkeys;tokenissuers,verbs=get;list;watch
@@ -40,16 +43,24 @@ type Reconciler struct {
 // other policy notices.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	policy := &v1alpha1.AuthPolicy{}
-	if err := r.Client.Get(ctx, request.NamespacedName, policy); err != nil || !policy.DeletionTimestamp.IsZero() {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	err := r.Client.Get(ctx, request.NamespacedName, policy)
+	if apierrors.IsNotFound(err) {
+		_, err = r.Foreign.Keep(request.NamespacedName, nil)
+		return reconcile.Result{}, err
+	}
+	if err != nil || !policy.DeletionTimestamp.IsZero() {
+		return reconcile.Result{}, err
 	}
 	seen, err := r.observe(ctx, policy)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	if awaited(seen.sources) {
+		return reconcile.Result{RequeueAfter: firstAnswer}, nil // the answer wakes us before
+	}
 	rendered, problems := render(policy.Spec, seen.sources)
 	if len(problems) > 0 {
-		if seen.lastGood, err = r.recall(ctx, policy.Namespace, seen.written.document()); err != nil {
+		if seen.lastGood, err = r.recall(ctx, policy.Namespace, seen.foreign); err != nil {
 			return reconcile.Result{}, err
 		}
 		rendered = seen.lastGood.renew(r.Clock.Now())
@@ -66,6 +77,7 @@ type observed struct {
 	siblings []v1alpha1.AuthPolicy
 	pods     []corev1.Pod // of the namespace, those with a sidecar
 	written  written
+	foreign  foreignKeys
 	lastGood *lastGood // what is written, read back; only where the policy cannot be rendered
 }
 
@@ -87,11 +99,29 @@ func (w written) document() []byte {
 	return nil
 }
 
+// bundle is document, read back; nil when there is none that a sidecar would take, because somebody edited it by hand.
+func (w written) bundle() *bundle.Bundle {
+	parsed, err := bundle.Parse(w.document())
+	if err != nil {
+		return nil
+	}
+	return parsed
+}
+
 func (r *Reconciler) observe(ctx context.Context, policy *v1alpha1.AuthPolicy) (*observed, error) {
 	seen := &observed{}
+	var err error
+	if seen.written, err = r.observeWritten(ctx, policy); err != nil {
+		return nil, err
+	}
+	if seen.foreign, err = r.foreignKeys(policy, seen.written.bundle()); err != nil {
+		return nil, err
+	}
 	for _, issuer := range policy.Spec.Issuers {
-		found, err := r.resolve(ctx, policy.Namespace, issuer.Keys)
-		if err != nil {
+		var found source
+		if from, isForeign := sourceInSpec(issuer); isForeign {
+			found = seen.foreign.find(from)
+		} else if found, err = r.resolve(ctx, policy.Namespace, issuer.Keys); err != nil {
 			return nil, err
 		}
 		seen.sources = append(seen.sources, found)
@@ -106,9 +136,7 @@ func (r *Reconciler) observe(ctx context.Context, policy *v1alpha1.AuthPolicy) (
 		return nil, fmt.Errorf("list the pods of the namespace: %w", err)
 	}
 	seen.pods = pods.Items
-	var err error
-	seen.written, err = r.observeWritten(ctx, policy)
-	return seen, err
+	return seen, nil
 }
 
 func (r *Reconciler) observeWritten(ctx context.Context, policy *v1alpha1.AuthPolicy) (written, error) {

@@ -53,6 +53,7 @@ func newBench(t *testing.T) *bench {
 	}
 	b := &bench{T: t, client: c, wire: wire, events: events.NewFakeRecorder(100), namespace: controllertest.Namespace(t, c)}
 	b.reconciler = &authpolicy.Reconciler{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(start), Events: b.events, CA: ca}
+	b.newManager()
 	return b
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -12,6 +13,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/credential"
 	"github.com/latchkey-dev/latchkey/internal/crossorigin"
+	"github.com/latchkey-dev/latchkey/internal/keyset"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/verify"
 )
@@ -80,7 +82,7 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source) (*rendering, []probl
 		b.Issuers = append(b.Issuers, rendered)
 		verified = append(verified, verify.Issuer{
 			URL: rendered.URL, Audiences: rendered.Audiences, Algorithms: rendered.Algorithms, TokenType: rendered.TokenType,
-			ClockSkew: rendered.ClockSkew, Keys: sources[i].keys,
+			ClockSkew: rendered.ClockSkew, Keys: sources[i].keys, Later: later(sources[i]),
 		})
 	}
 	if len(problems) > 0 {
@@ -105,10 +107,21 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source) (*rendering, []probl
 // under puts a path before each line of a message.
 func under(path, message string) string { return path + strings.ReplaceAll(message, "\n", "\n"+path) }
 
+// later says that keys may be found later: those of a foreign issuer.
+func later(from source) *atomic.Pointer[keyset.Set] {
+	if from.foreign == nil {
+		return nil
+	}
+	return &atomic.Pointer[keyset.Set]{}
+}
+
 func renderIssuer(spec v1alpha1.PolicyIssuer, from source) (bundle.Issuer, error) {
-	keys, err := from.keys.Marshal()
-	if err != nil {
-		return bundle.Issuer{}, err
+	var keys []byte // of a foreign issuer that was away ever since it is named: none
+	if from.keys != nil {
+		var err error
+		if keys, err = from.keys.Marshal(); err != nil {
+			return bundle.Issuer{}, err
+		}
 	}
 	issuer := bundle.Issuer{
 		URL:          spec.URL,
@@ -117,8 +130,9 @@ func renderIssuer(spec v1alpha1.PolicyIssuer, from source) (bundle.Issuer, error
 		Claims:       claimDocument(spec),
 		ClockSkew:    ptr.Deref(spec.ClockSkew, metav1.Duration{}).Duration, // the API server fills in the default
 		Keys:         keys,
-		Symmetric:    from.keys.Symmetric(),
+		Symmetric:    from.keys != nil && from.keys.Symmetric(),
 		KeysFrom:     from.from,
+		Foreign:      from.foreign,
 		TokenService: from.service,
 	}
 	for _, algorithm := range spec.Algorithms {

@@ -25,15 +25,18 @@ type lastGood struct {
 
 // recall reads back what is in force, and finds what its issuers refer to. It returns nil when there is no bundle, or none that a sidecar
 // would take: then there is nothing to keep up to date.
-func (r *Reconciler) recall(ctx context.Context, namespace string, document []byte) (*lastGood, error) {
-	parsed, unreadable := bundle.Parse(document)
-	if unreadable != nil {
-		return nil, nil //nolint:nilerr // it was edited by hand; sidecars refuse it as well, and keep what they have
+func (r *Reconciler) recall(ctx context.Context, namespace string, foreign foreignKeys) (*lastGood, error) {
+	if foreign.inForce == nil {
+		return nil, nil
 	}
-	last := &lastGood{bundle: parsed}
-	for i := range parsed.Issuers {
-		found, err := r.retrace(ctx, namespace, parsed.Issuers[i].KeysFrom)
-		if err != nil {
+	last := &lastGood{bundle: foreign.inForce}
+	for i := range last.bundle.Issuers {
+		issuer := &last.bundle.Issuers[i]
+		var found source
+		var err error
+		if from, isForeign := sourceInBundle(issuer); isForeign {
+			found = foreign.find(from)
+		} else if found, err = r.retrace(ctx, namespace, issuer.KeysFrom); err != nil {
 			return nil, err
 		}
 		last.sources = append(last.sources, found)
@@ -67,8 +70,8 @@ func (l *lastGood) renew(now time.Time) *rendering {
 	}
 	for i := range l.bundle.Issuers {
 		issuer, found := &l.bundle.Issuers[i], l.sources[i]
-		if issuer.KeysFrom == nil {
-			continue
+		if issuer.KeysFrom == nil && (issuer.Foreign == nil || found.keys == nil) {
+			continue // nothing else is known of them
 		}
 		if found.keys == nil || renewIssuer(issuer, found, now) != nil {
 			l.outdated = append(l.outdated, fmt.Sprintf("%q", issuer.URL))
@@ -111,7 +114,7 @@ func renewIssuer(issuer *bundle.Issuer, from source, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	issuer.Keys, issuer.Symmetric, issuer.KeysFrom = encoded, keys.Symmetric(), from.from
+	issuer.Keys, issuer.Symmetric, issuer.KeysFrom, issuer.Foreign = encoded, keys.Symmetric(), from.from, from.foreign
 	if from.service != nil {
 		issuer.TokenService = from.service
 	}

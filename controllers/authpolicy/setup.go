@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	ctrlsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 )
@@ -31,6 +32,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		Watches(&corev1.Service{}, r.wake(everyPolicy), belongsTo("TokenIssuer")).
 		Watches(&corev1.ConfigMap{}, r.wake(everyPolicy), belongsTo("SigningKey")).
 		Watches(&corev1.Secret{}, r.wake(everyPolicy), belongsTo("SigningKey"), builder.OnlyMetadata).
+		WatchesRawSource(ctrlsource.Channel(r.Foreign.Changed(), &handler.EnqueueRequestForObject{})).
 		Watches(&corev1.Pod{}, r.wake(selectorsOfPod), builder.WithPredicates(predicate.NewPredicateFuncs(hasSidecar))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
 		Complete(r)

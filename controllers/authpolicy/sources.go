@@ -14,6 +14,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/jwksource"
 	"github.com/latchkey-dev/latchkey/internal/keyset"
 	"github.com/latchkey-dev/latchkey/internal/signing"
 )
@@ -24,6 +25,8 @@ type source struct {
 	from    *bundle.KeysFrom     // where keys are from; nil: given inline
 	url     string               // of a TokenIssuer
 	service *bundle.TokenService // of a TokenIssuer
+	foreign *bundle.Foreign      // where somebody else publishes them
+	state   *jwksource.State     // how fetching them goes; nil: they are not fetched
 	missing *problem             // why the rest is not there
 }
 

@@ -31,6 +31,13 @@ func (r *Reconciler) report(ctx context.Context, policy *v1alpha1.AuthPolicy, se
 	accepted := acceptance(policy, seen, problems)
 	set(policy, v1alpha1.ConditionAccepted, accepted, r.Clock.Now())
 	set(policy, v1alpha1.ConditionReady, readiness(accepted, status.Revision, seen.lastGood, problems, applied), r.Clock.Now())
+	switch healthy, unsure := health(policy.Spec, seen.sources); {
+	case unsure:
+	case healthy == nil:
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionIssuersHealthy)
+	default:
+		set(policy, v1alpha1.ConditionIssuersHealthy, *healthy, r.Clock.Now())
+	}
 	if !equality.Semantic.DeepEqual(before, status) {
 		if err := r.Client.Status().Update(ctx, policy); err != nil {
 			return owned.Again(fmt.Errorf("write the status: %w", err))
@@ -120,7 +127,7 @@ func revision(document []byte) string {
 
 func set(policy *v1alpha1.AuthPolicy, condition string, p problem, now time.Time) {
 	status := metav1.ConditionFalse
-	if p.reason == v1alpha1.ReasonAccepted || p.reason == v1alpha1.ReasonReady {
+	if p.reason == v1alpha1.ReasonAccepted || p.reason == v1alpha1.ReasonReady || p.reason == v1alpha1.ReasonHealthy {
 		status = metav1.ConditionTrue
 	}
 	meta.SetStatusCondition(&policy.Status.Conditions, metav1.Condition{

@@ -37,6 +37,15 @@ type Failure struct {
 
 func (f *Failure) Error() string { return f.Detail }
 
+// Outcome names an error of Fetch in metrics.
+func Outcome(err error) string {
+	var failure *Failure
+	if errors.As(err, &failure) {
+		return string(failure.Kind)
+	}
+	return string(KindDocument)
+}
+
 // maxDetail bounds what a Failure tells, in bytes.
 const maxDetail = 512
 

@@ -61,6 +61,9 @@ func (s Source) Field() string {
 	return "jwksURI"
 }
 
+// Algorithms returns names as Source.Algorithms has them.
+func Algorithms(names []string) string { return strings.Join(names, ",") }
+
 func (s Source) algorithms() []string {
 	if s.Algorithms == "" {
 		return nil
