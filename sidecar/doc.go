@@ -13,6 +13,7 @@
 //	warmup.go     what a new pod waits for before it says that it is ready
 //	admin.go      what the process says about itself; metrics.go and decisions.go hold it
 //	probe.go      how the kubelet asks after the app
+//	refetch/      what happens when a token names a key of a foreign issuer that nobody knows
 //	tokenservice/ the talk with token services: sign-in routes, and the stream of revocations
 //	problem/      how a refusal looks
 package sidecar

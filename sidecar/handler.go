@@ -98,6 +98,9 @@ func (f *front) refuseByVerdict(w http.ResponseWriter, r *http.Request, path str
 	if verdict.Challenge != "" {
 		w.Header().Set("WWW-Authenticate", verdict.Challenge)
 	}
+	if verdict.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
 	f.refuse(w, r, refusalOf(path, verdict), "")
 }
 

@@ -18,6 +18,7 @@ type metrics struct {
 	appliedAt prometheus.Gauge
 	rejected  prometheus.Gauge
 	unwarmed  prometheus.Gauge
+	refetches *prometheus.CounterVec // by outcome
 }
 
 func newMetrics(flight *flight, follower *tokenservice.Follower) *metrics {
@@ -38,11 +39,13 @@ func newMetrics(flight *flight, follower *tokenservice.Follower) *metrics {
 		bundles:   counter("bundle_loads_total", "Versions of the bundle seen: applied or rejected.", "result"),
 		appliedAt: gauge("bundle_applied_timestamp_seconds", "When the bundle in force came into force; 0 while there is none."),
 		rejected:  gauge("bundle_rejected", "1 while the newest version of the bundle is broken and an older one, or none, is in force."),
+		refetches: counter("key_refetches_total",
+			"Requests to foreign issuers for a key that a token named and nobody knew, by outcome: fetched, or how it failed.", "outcome"),
 		unwarmed: gauge("ready_without_revocations",
 			"1 when this process became ready although a token service had not sent its revocations yet, else 0."),
 	}
 	m.registry.MustRegister(
-		m.allowed, m.refused, m.audited, m.tokens, m.bundles, m.appliedAt, m.rejected, m.unwarmed,
+		m.allowed, m.refused, m.audited, m.tokens, m.bundles, m.appliedAt, m.rejected, m.unwarmed, m.refetches,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "latchkey_sidecar_requests_in_flight", Help: "Requests that are being answered, streams included.",
 		}, func() float64 { return float64(flight.n.Load()) }),

@@ -109,8 +109,12 @@ func (s *sidecar) apply(ctx context.Context, tree filetree.Tree) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", bundle.FileName, err)
 	}
+	refetch, err := s.refetch.Prepare(ctx, parsed.Issuers)
+	if err != nil {
+		return fmt.Errorf("%s: %w", bundle.FileName, err)
+	}
 	next := &snapshot{}
-	if next.gate, err = gate.New(parsed, follow.Sets()); err != nil {
+	if next.gate, err = gate.New(parsed, follow.Sets(), refetch.Refetchers()); err != nil {
 		return fmt.Errorf("%s: %w", bundle.FileName, err)
 	}
 	if session := parsed.Session; session != nil {
@@ -121,6 +125,7 @@ func (s *sidecar) apply(ctx context.Context, tree filetree.Tree) error {
 	}
 
 	follow.Start(ctx)
+	refetch.Start()
 	if last := s.current.Swap(next); last != nil && last.service != nil {
 		last.service.Close()
 	}

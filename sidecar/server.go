@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/filetree"
+	"github.com/latchkey-dev/latchkey/internal/jwksource"
 	"github.com/latchkey-dev/latchkey/internal/panics"
+	"github.com/latchkey-dev/latchkey/sidecar/refetch"
 	"github.com/latchkey-dev/latchkey/sidecar/tokenservice"
 )
 
@@ -23,6 +25,7 @@ type sidecar struct {
 	log       *slog.Logger
 	app       *app
 	follower  *tokenservice.Follower
+	refetch   *refetch.Pool
 	metrics   *metrics
 	decisions decisions
 	flight    *flight
@@ -47,6 +50,10 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 	defer func() { stop(); follower.Wait() }()
 	s := &sidecar{log: logger, app: newApp(config.AppHost, logger), follower: follower, flight: newFlight()}
 	s.metrics = newMetrics(s.flight, follower)
+	s.refetch = refetch.NewPool(refetch.Options{
+		Addresses: jwksource.Strict, Now: time.Now, Log: logger, Count: func(outcome string) { s.metrics.refetches.WithLabelValues(outcome).Inc() },
+	})
+	defer func() { stop(); s.refetch.Wait() }()
 	defer s.app.close()
 	defer s.warmUp.stop()
 

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"time"
@@ -50,12 +51,16 @@ type refused struct {
 	detail string // for those who run the policy, never for callers
 }
 
-// authenticate returns whom the token speaks for, or why it is refused.
-func (g *Gate) authenticate(token string, now time.Time) (*Caller, Token, refused) {
+// authenticate returns whom the token speaks for, or why it is refused. It waits, for a moment and no longer than ctx, if a foreign issuer
+// has to be asked about its key.
+func (g *Gate) authenticate(ctx context.Context, token string, now time.Time) (*Caller, Token, refused) {
 	caller, result := g.known.get(token), TokenCached
 	// The cache judges no time: what has ended goes to the verifier like a token never seen, which says why it is refused.
 	if caller == nil || !now.Before(caller.until) {
 		verified, err := g.verify(token, now)
+		if g.refetched(ctx, err) {
+			verified, err = g.verify(token, now)
+		}
 		if err != nil {
 			return nil, TokenRefused, refused{reason: reasonOf(err)}
 		}
@@ -78,6 +83,21 @@ func (g *Gate) verify(token string, now time.Time) (*verify.Token, error) {
 		return nil, &verify.Refusal{Reason: verify.UnknownIssuer}
 	}
 	return g.verifier.Verify(token, now)
+}
+
+// refetched reports whether the issuer of a token that was refused for want of its key was asked again, and has answered.
+func (g *Gate) refetched(ctx context.Context, err error) bool {
+	var refusal *verify.Refusal
+	if !errors.As(err, &refusal) {
+		return false
+	}
+	switch refusal.Reason {
+	case verify.UnknownKey, verify.KeyExpired, verify.IssuerUnavailable:
+		from := g.refetch[refusal.Issuer]
+		return from != nil && from.Refetch(ctx)
+	default:
+		return false
+	}
 }
 
 func reasonOf(err error) Reason {

@@ -4,9 +4,11 @@
 package gate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/credential"
@@ -24,15 +26,24 @@ type Gate struct {
 	verifier *verify.Verifier                // nil without issuers: then no token is ever valid
 	claims   map[string]*policy.ClaimProgram // by the issuer's URL
 	revoked  map[string]*revocation.Set
+	refetch  map[string]Refetcher
 	known    *cache
 	sources  *credential.Sources
 	origins  *crossorigin.Policy
 	keyIDs   []string
 }
 
-// New compiles a bundle. Revoked holds the revocations of each issuer that has a token service, by the issuer's URL. The error lists
-// everything that is wrong, each with its path in the bundle.
-func New(b *bundle.Bundle, revoked map[string]*revocation.Set) (*Gate, error) {
+// A Refetcher asks an issuer for its keys once more.
+type Refetcher interface {
+	// Found holds what that has brought.
+	Found() *atomic.Pointer[keyset.Set]
+	// Refetch reports whether it is worth looking there now. It may wait for a moment, but not longer than ctx.
+	Refetch(ctx context.Context) bool
+}
+
+// New compiles a bundle. Revoked holds the revocations of each issuer that has a token service, and refetch is whom to ask about each foreign
+// issuer, both by the issuer's URL. The error lists everything that is wrong, each with its path in the bundle.
+func New(b *bundle.Bundle, revoked map[string]*revocation.Set, refetch map[string]Refetcher) (*Gate, error) {
 	var wrong []error
 	program, err := policy.Compile(b.Policy)
 	if err != nil {
@@ -54,11 +65,7 @@ func New(b *bundle.Bundle, revoked map[string]*revocation.Set) (*Gate, error) {
 	var keyIDs []string
 	claims := make(map[string]*policy.ClaimProgram, len(b.Issuers))
 	for i, issuer := range b.Issuers {
-		parse := keyset.Parse
-		if issuer.Symmetric {
-			parse = keyset.ParseSymmetric
-		}
-		keys, refused := parse(issuer.Keys)
+		keys, refused := keysOf(issuer)
 		if refused != nil {
 			wrong = append(wrong, fmt.Errorf("issuers[%d].keys: %w", i, refused))
 			continue
@@ -69,12 +76,18 @@ func New(b *bundle.Bundle, revoked map[string]*revocation.Set) (*Gate, error) {
 		if claims[issuer.URL], err = policy.CompileClaims(issuer.Claims); err != nil {
 			wrong = append(wrong, fmt.Errorf("issuers[%d]: %w", i, err))
 		}
-		for _, key := range keys.Keys() {
-			keyIDs = append(keyIDs, key.ID())
+		var later *atomic.Pointer[keyset.Set]
+		if from := refetch[issuer.URL]; from != nil {
+			later = from.Found()
+		}
+		if keys != nil {
+			for _, key := range keys.Keys() {
+				keyIDs = append(keyIDs, key.ID())
+			}
 		}
 		issuers = append(issuers, verify.Issuer{
 			URL: issuer.URL, Audiences: issuer.Audiences, Algorithms: issuer.Algorithms, TokenType: issuer.TokenType,
-			ClockSkew: issuer.ClockSkew, Keys: keys,
+			ClockSkew: issuer.ClockSkew, Keys: keys, Later: later,
 		})
 	}
 	if len(wrong) > 0 {
@@ -82,7 +95,7 @@ func New(b *bundle.Bundle, revoked map[string]*revocation.Set) (*Gate, error) {
 	}
 
 	gate := &Gate{
-		program: program, claims: claims, revoked: revoked, known: newCache(cachedTokens, cachedBytes), sources: sources, origins: origins,
+		program: program, claims: claims, revoked: revoked, refetch: refetch, known: newCache(cachedTokens, cachedBytes), sources: sources, origins: origins,
 	}
 	if len(issuers) > 0 {
 		if gate.verifier, err = verify.New(issuers); err != nil {
@@ -92,6 +105,17 @@ func New(b *bundle.Bundle, revoked map[string]*revocation.Set) (*Gate, error) {
 	slices.Sort(keyIDs)
 	gate.keyIDs = slices.Compact(keyIDs)
 	return gate, nil
+}
+
+// keysOf returns an issuer's keys; nil for a foreign issuer whose keys nobody could fetch yet.
+func keysOf(issuer bundle.Issuer) (*keyset.Set, error) {
+	switch {
+	case issuer.Symmetric:
+		return keyset.ParseSymmetric(issuer.Keys)
+	case issuer.Foreign != nil && issuer.Keys == nil:
+		return nil, nil
+	}
+	return keyset.Parse(issuer.Keys)
 }
 
 // KeyIDs are the ids of all keys that tokens are verified with, sorted. Keys that have ended since the bundle was rendered are among them.

@@ -59,7 +59,7 @@ func newBundle(t testing.TB, key *signing.Key) *bundle.Bundle {
 
 func newGate(t testing.TB, key *signing.Key) *gate.Gate {
 	t.Helper()
-	g, err := gate.New(newBundle(t, key), nil)
+	g, err := gate.New(newBundle(t, key), nil, nil)
 	check(t, err)
 	return g
 }
@@ -124,7 +124,7 @@ func TestAuthorizationIsNeverRemembered(t *testing.T) {
 	key := newKey(t, "ES256")
 	b := newBundle(t, key)
 	b.Policy.Rules = append(b.Policy.Rules, policy.Rule{Paths: []policy.Path{{Prefix: "/closed"}}, Access: policy.AccessDeny})
-	g, err := gate.New(b, nil)
+	g, err := gate.New(b, nil, nil)
 	check(t, err)
 	request := newRequest(t, "/", newToken(t, key, "alice"))
 	for path, want := range map[string]bool{"/": true, "/closed": false, "/api/v1": true} {
@@ -140,7 +140,7 @@ func TestNewGateTellsAllThatIsWrong(t *testing.T) {
 	b.Issuers[0].Keys = bundle.KeySet(`{"keys":[]}`)
 	b.Issuers = append(b.Issuers, b.Issuers[0])
 	b.Issuers[1].URL = "https://other.example"
-	_, err := gate.New(b, nil)
+	_, err := gate.New(b, nil, nil)
 	if err == nil {
 		t.Fatal("got no error")
 	}
@@ -154,7 +154,7 @@ func TestNewGateTellsAllThatIsWrong(t *testing.T) {
 func TestTokenServiceWhoseRevocationsAreNotFollowedIsRefused(t *testing.T) {
 	b := newBundle(t, newKey(t, "ES256"))
 	b.Issuers[0].TokenService = &bundle.TokenService{URL: "https://issuer", Address: "127.0.0.1:1", CA: "x"}
-	if _, err := gate.New(b, nil); err == nil || !strings.Contains(err.Error(), "issuers[0].tokenService") {
+	if _, err := gate.New(b, nil, nil); err == nil || !strings.Contains(err.Error(), "issuers[0].tokenService") {
 		t.Errorf("got %v, want an error that names issuers[0].tokenService: revoked tokens would be taken", err)
 	}
 }
@@ -285,7 +285,7 @@ func BenchmarkNewToken(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				b.StopTimer()
-				g, err := gate.New(document, nil)
+				g, err := gate.New(document, nil, nil)
 				check(b, err)
 				b.StartTimer()
 				if verdict := g.Judge(request, "/api/v7/orders/1", noon); !verdict.Allow {

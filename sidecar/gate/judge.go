@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/verify"
 )
 
 // Reason is why a request may pass or not. Its values are stable: those below, those of policy.Reason, and those of verify.Reason and
@@ -35,7 +36,7 @@ type Verdict struct {
 	Caller *Caller // whose valid token came with the request; nil when none did
 	Token  Token   // what became of the token
 	Rule   int     // index of the rule that decided, or policy.NoRule
-	Status int     // of the refusal: 400, 401 or 403
+	Status int     // of the refusal: 400, 401, 403 or 503
 	// Challenge is the WWW-Authenticate header of the refusal (RFC 6750 section 3); "" where another token would not help.
 	Challenge string
 }
@@ -61,7 +62,7 @@ func (g *Gate) Judge(r *http.Request, path string, now time.Time) Verdict {
 	case found.Ambient && !g.origins.Trusts(r):
 		token, unfit = TokenRefused, refused{reason: ReasonCrossOrigin}
 	default:
-		caller, token, unfit = g.authenticate(found.Token, now)
+		caller, token, unfit = g.authenticate(r.Context(), found.Token, now)
 	}
 
 	asked := policy.Request{Method: r.Method, Host: host, Path: path, Query: r.URL.RawQuery, Header: r.Header, Credentials: g.sources}
@@ -86,6 +87,8 @@ func (g *Gate) refuse(verdict *Verdict, decision policy.Decision, unfit refused)
 			verdict.Status, verdict.Challenge = http.StatusUnauthorized, "Bearer" // no error code, as nothing was wrong with what was sent
 		case ReasonCrossOrigin:
 			verdict.Status, verdict.Reason = http.StatusForbidden, unfit.reason // another token would not help
+		case Reason(verify.IssuerUnavailable):
+			verdict.Status, verdict.Reason = http.StatusServiceUnavailable, unfit.reason // 401 would sign clients out whose tokens may be good
 		default:
 			verdict.Status, verdict.Reason, verdict.Detail = http.StatusUnauthorized, unfit.reason, unfit.detail
 			verdict.Challenge = `Bearer error="invalid_token", error_description="` + string(unfit.reason) + `"`
