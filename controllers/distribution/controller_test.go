@@ -408,12 +408,13 @@ func TestTrimKeepsWhatIsReadAndNothingElse(t *testing.T) {
 	kept.Labels = map[string]string{v1alpha1.LabelPod: v1alpha1.LabelPodSidecar, v1alpha1.LabelPolicy: "p"}
 	kept.Annotations = map[string]string{v1alpha1.AnnotationVolumes: "x 1"}
 	kept.Spec.Volumes = whole.Spec.Volumes[1:] // without the app's own
+	kept.Spec.InitContainers = inject.Trace(whole)
 	kept.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1", Conditions: []corev1.PodCondition{{Type: corev1.PodReady}}}
 
 	served := whole.DeepCopy()
 	served.Spec.InitContainers, served.Labels = nil, map[string]string{v1alpha1.LabelPod: v1alpha1.LabelPodIssuer, v1alpha1.LabelTokenIssuer: "t"}
 	servedKept := kept.DeepCopy()
-	servedKept.Labels = served.Labels
+	servedKept.Labels, servedKept.Spec.InitContainers = served.Labels, nil
 
 	forged := whole.DeepCopy()
 	forged.Spec.InitContainers = []corev1.Container{{Name: v1alpha1.SidecarContainerName, Image: "sidecar"}}
@@ -436,6 +437,13 @@ func TestTrimKeepsWhatIsReadAndNothingElse(t *testing.T) {
 			}
 			if diff := cmp.Diff(got, any(test.want)); diff != "" {
 				t.Errorf("what is left (-got +want):\n%s", diff)
+			}
+			again, err := distribution.Trim(got)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(again, got); diff != "" {
+				t.Errorf("what is left the second time (-got +want):\n%s", diff)
 			}
 		})
 	}

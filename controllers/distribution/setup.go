@@ -67,7 +67,7 @@ func (r *Reconciler) podsThatShow(kind string) handler.EventHandler {
 }
 
 // Trim drops from a pod, before it is cached, all that no controller of ours reads. Of a pod that only says that it has a sidecar, nothing
-// is left that would make it one of ours.
+// is left that would make it one of ours. What is left of any pod is left of it again: a cache that is filled anew trims pods twice.
 func Trim(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
@@ -92,6 +92,7 @@ func Trim(object any) (any, error) {
 			trimmed.Spec.Volumes = append(trimmed.Spec.Volumes, volume)
 		}
 	}
+	trimmed.Spec.InitContainers = inject.Trace(pod)
 	trimmed.Status.Phase = pod.Status.Phase
 	trimmed.Status.PodIP = pod.Status.PodIP
 	for _, condition := range pod.Status.Conditions {

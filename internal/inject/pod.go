@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 )
@@ -44,6 +45,16 @@ func Pod(pod *corev1.Pod, sidecar Sidecar) (*corev1.Pod, error) {
 // Injected reports whether a pod has the sidecar. It goes by the containers: anybody may label a pod, but nobody can put an init container into
 // one that has been created.
 func Injected(pod *corev1.Pod) bool { return slices.ContainsFunc(pod.Spec.InitContainers, isSidecar) }
+
+// Trace returns as little of a pod's init containers as leaves Injected true where it is, for a copy of the pod that may be judged again.
+func Trace(pod *corev1.Pod) []corev1.Container {
+	if !Injected(pod) {
+		return nil
+	}
+	return []corev1.Container{{
+		Name: v1alpha1.SidecarContainerName, RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways), Args: []string{"--bundle=" + bundleDir},
+	}}
+}
 
 // takeOut removes what an earlier injection put into the pod. It returns that sidecar's --probe arguments, by what they are for, such
 // as "app/readiness": the pod's own probes have been rewritten, so nothing else remembers where they pointed.
