@@ -42,12 +42,17 @@ func (k Key) Since() time.Time {
 	}
 }
 
-// Until returns when a Retiring key stops verifying, and the zero time for the others, whose end is not known yet.
+// Until returns when a Retiring key stops verifying, and the zero time for the others, whose end is not known yet. It is a whole second, rounded
+// up: key sets and statuses count in seconds, and whoever reads an end there must not be sent away before it.
 func (k Key) Until(retain time.Duration) time.Time {
 	if k.Phase != Retiring {
 		return time.Time{}
 	}
-	return k.RetiredAt.Add(retain)
+	end := k.RetiredAt.Add(retain)
+	if whole := end.Truncate(time.Second); whole.Before(end) {
+		return whole.Add(time.Second)
+	}
+	return end
 }
 
 // Verifies says whether a signature by the key still counts at now. A Retiring key's end is the first instant at which it does not.
