@@ -26,6 +26,11 @@ test: ## Run every test, with the race detector
 	@assets=$$(test/controlplane/build); echo "compiling and running the tests (cold: about ten minutes, warm: about two)"; \
 	KUBEBUILDER_ASSETS=$$assets $(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 20m ./...
 
+MINUTES ?= 10
+load: ## Rotate keys every ten seconds under traffic for MINUTES (10), while manager, API server and etcd are killed, and report
+	@assets=$$(test/controlplane/build); mkdir -p test/output/load; \
+	KUBEBUILDER_ASSETS=$$assets MINUTES=$(MINUTES) exec go test -count=1 -v -timeout 0 -artifacts -outputdir $(CURDIR)/test/output/load ./test/rotationload
+
 ## For contributors
 
 build: ## Build the binaries into bin/
@@ -76,4 +81,4 @@ clean: ## Remove what was built here (the control plane's cache stays)
 bin/golangci-lint: tools/go.mod tools/go.sum tools/golangci-lint/main.go
 	@mkdir -p bin; echo "building golangci-lint (cold: about two minutes)"; go -C tools build -o ../bin/golangci-lint ./golangci-lint
 
-.PHONY: help demo test build generate fmt lint bench fuzz presubmit clean
+.PHONY: help demo test load build generate fmt lint bench fuzz presubmit clean

@@ -21,6 +21,8 @@ type Cluster struct {
 	// Config reaches the API server as system:masters.
 	Config *rest.Config
 	env    *envtest.Environment
+	// restarted end what was started in the place of a process that was killed.
+	restarted []func()
 }
 
 // Start starts a control plane with Latchkey's CRDs installed. It takes about three seconds. The caller stops it.
@@ -44,7 +46,12 @@ func Start() (*Cluster, error) {
 func (c *Cluster) Kubeconfig() []byte { return c.env.KubeConfig }
 
 // Stop ends the API server and etcd and removes their data.
-func (c *Cluster) Stop() error { return c.env.Stop() }
+func (c *Cluster) Stop() error {
+	for _, end := range c.restarted {
+		end()
+	}
+	return c.env.Stop()
+}
 
 // Root is the directory of the repository, found by looking upwards from where the program was started.
 func Root() string {
