@@ -39,9 +39,7 @@ func disturb(ctx context.Context, i *installation.Installation, random *rand.Ran
 		}
 		say("killing %s", what)
 		if err := kill(ctx, i, what, random); err != nil {
-			if ctx.Err() == nil {
-				record.fails("kill %s: %v", what, err)
-			}
+			say("that was not possible: %v", err) // what never is makes the run fail in the end
 			continue
 		}
 		record.killed(what)
