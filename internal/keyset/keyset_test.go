@@ -110,6 +110,9 @@ func TestParseRefuses(t *testing.T) {
 		{"an RSA key of 2047 bits", document(with(rsaJWK(), "n", integer(odd(2047)))), "keys[0].n: is 2047 bits long"},
 		{"an RSA key of 8193 bits", document(with(rsaJWK(), "n", integer(odd(8193)))), "keys[0].n: is 8193 bits long"},
 		{"an even modulus", document(with(rsaJWK(), "n", integer(new(big.Int).Lsh(big.NewInt(1), 2047)))), "keys[0].n: is even"},
+		{"a modulus of the ROCA generator", document(with(rsaJWK(), "n", integer(rocaModulus()))), "keys[0].n: was made by a generator whose keys can be factored"},
+		{"an RSA key of 1024 bits", document(with(rsaJWK(), "n", integer(odd(1024)))), "keys[0].n: is 1024 bits long"},
+		{"ES256 on P-384", document(with(ecJWK(), "crv", "P-384", "alg", "ES256")), "keys[0].alg: ES256 does not go with the curve"},
 		{"a modulus with a zero in front", document(with(rsaJWK(), "n", base64url.Encode(append([]byte{0}, rsaKey.N.Bytes()...)))), "keys[0].n: begins with a zero"},
 		{"an RSA key without a modulus", document(with(rsaJWK(), "n", nil)), "keys[0].n: is missing"},
 		{"exponent 1", document(with(rsaJWK(), "e", "AQ")), "keys[0].e: is 1"},
@@ -143,6 +146,18 @@ func TestParseRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// rocaModulus is the like of those that the vulnerable generator made: a power of 65537 modulo each of its primes.
+func rocaModulus() *big.Int {
+	product := big.NewInt(1)
+	for _, p := range []int64{2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157} {
+		product.Mul(product, big.NewInt(p))
+	}
+	residue := new(big.Int).Exp(big.NewInt(65537), big.NewInt(12345), product)
+	multiple := new(big.Int).Div(new(big.Int).Lsh(big.NewInt(1), 2047), product)
+	multiple.Add(multiple, big.NewInt(2))
+	return residue.Add(residue, multiple.Mul(multiple, product))
 }
 
 func TestParseTakes(t *testing.T) {

@@ -42,6 +42,32 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
+// BenchmarkIssuers shows that a token costs the same however many issuers there are.
+func BenchmarkIssuers(b *testing.B) {
+	for _, count := range []int{1, 50} {
+		issuers := []verify.Issuer{issuer()}
+		for n := 1; n < count; n++ {
+			another := issuer()
+			another.URL, another.Keys = fmt.Sprintf("%s/%d", issuerURL, n), set(other)
+			issuers = append(issuers, another)
+		}
+		verifier := must(verify.New(issuers))
+		for _, bc := range []struct {
+			name, token string
+			taken       bool
+		}{{"taken", sign(good()), true}, {"unknown issuer", sign(good("iss", "x")), false}} {
+			b.Run(fmt.Sprintf("%d/%s", count, bc.name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := verifier.Verify(bc.token, now); (err == nil) != bc.taken {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkRefuse is what garbage costs, of which anybody can send any amount.
 func BenchmarkRefuse(b *testing.B) {
 	verifier := must(verify.New([]verify.Issuer{issuer()}))

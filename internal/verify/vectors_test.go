@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,11 +16,16 @@ import (
 // vectors is where others' test vectors lie beside the repository. They are data that the project does not copy.
 const vectors = "../../../shared/vectors"
 
-func readVectors(t *testing.T, name string, into any) {
+func haveVectors(t *testing.T) {
 	t.Helper()
 	if _, err := os.Stat(vectors); os.IsNotExist(err) {
 		t.Skip("the vectors of Wycheproof and RFC 7520 are not beside the repository, at " + vectors)
 	}
+}
+
+func readVectors(t *testing.T, name string, into any) {
+	t.Helper()
+	haveVectors(t)
 	data, err := os.ReadFile(filepath.Join(vectors, name))
 	if err != nil {
 		t.Fatal(err)
@@ -131,6 +137,56 @@ func TestWycheproof(t *testing.T) {
 				t.Errorf("got %d valid and %d invalid vectors, want some of both", valid, invalid)
 			}
 		})
+	}
+}
+
+// TestCookbookInJSON has what the cookbook signs in the JSON serialisations, some of it in no other: none of that is taken.
+func TestCookbookInJSON(t *testing.T) {
+	for _, name := range []string{
+		"jws/4_1.rsa_v15_signature.json", "jws/4_2.rsa-pss_signature.json", "jws/4_3.ecdsa_signature.json", "jws/4_4.hmac-sha2_integrity_protection.json",
+		"jws/4_5.signature_with_detached_content.json", "jws/4_6.protecting_specific_header_fields.json", "jws/4_7.protecting_content_only.json",
+		"jws/4_8.multiple_signatures.json", "curve25519/jws.json", "rfc7797/4.2.hmac-sha2_b64_false.json",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var file struct {
+				Output map[string]json.RawMessage `json:"output"`
+			}
+			readVectors(t, filepath.Join("jose-cookbook", name), &file)
+			tried := 0
+			for form, document := range file.Output {
+				if form == "compact" {
+					continue // TestCookbook
+				}
+				tried++
+				if _, err := verify.Open(string(document)); err == nil {
+					t.Errorf("%s: got it taken", form)
+				}
+			}
+			if tried == 0 {
+				t.Errorf("found no JSON serialisation among %d outputs", len(file.Output))
+			}
+		})
+	}
+}
+
+// TestEveryVectorIsRead fails when there are vectors that no test here knows.
+func TestEveryVectorIsRead(t *testing.T) {
+	known := map[string]bool{
+		"wycheproof/json_web_signature_test.json": true, "wycheproof/json_web_key_test.json": true, "wycheproof/json_web_crypto_test.json": true,
+		"jose-cookbook/jws/4_1.rsa_v15_signature.json": true, "jose-cookbook/jws/4_2.rsa-pss_signature.json": true, "jose-cookbook/jws/4_3.ecdsa_signature.json": true,
+		"jose-cookbook/jws/4_4.hmac-sha2_integrity_protection.json": true, "jose-cookbook/jws/4_5.signature_with_detached_content.json": true,
+		"jose-cookbook/jws/4_6.protecting_specific_header_fields.json": true, "jose-cookbook/jws/4_7.protecting_content_only.json": true,
+		"jose-cookbook/jws/4_8.multiple_signatures.json": true, "jose-cookbook/curve25519/jws.json": true, "jose-cookbook/rfc7797/4.2.hmac-sha2_b64_false.json": true,
+	}
+	haveVectors(t)
+	err := fs.WalkDir(os.DirFS(vectors), ".", func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".json") && !known[path] {
+			t.Errorf("no test reads %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -7,12 +7,14 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -192,6 +194,25 @@ func TestVerifyJudgesClaims(t *testing.T) {
 		{"refuses a token before its beginning", good("nbf", unix(6*time.Second)), verify.NotYetValid},
 		{"refuses a token from the future", good("iat", unix(6*time.Second)), verify.NotYetValid},
 		{"refuses a beginning that is a boolean", good("nbf", true), verify.Malformed},
+		{"refuses a beginning that is a string", good("nbf", "0"), verify.Malformed},
+		{"refuses a negative beginning", good("nbf", json.Number("-1")), verify.Malformed},
+		{"refuses a beginning at 1e308", good("nbf", json.Number("1e308")), verify.Malformed},
+		{"takes a beginning at 0", good("nbf", 0), ""},
+		{"takes a beginning with a fraction", good("nbf", json.Number("1767268740.25")), ""},
+		{"refuses null for a beginning", good("nbf", json.RawMessage("null")), verify.Malformed},
+		{"refuses an issue date that is a string", good("iat", "1767268740"), verify.Malformed},
+		{"refuses a negative issue date", good("iat", json.Number("-0.5")), verify.Malformed},
+		{"refuses an issue date at 1e308", good("iat", json.Number("1e308")), verify.Malformed},
+		{"refuses a list of issue dates", good("iat", []int{1}), verify.Malformed},
+		{"refuses an end of minus nothing, which is 1970", good("exp", json.Number("-0")), verify.Expired},
+		{"refuses an end that is hardly one", good("exp", json.Number("1e-300")), verify.Expired},
+		{"refuses an end of minus infinity", good("exp", json.Number("-1e308")), verify.Malformed},
+		{"takes the last second of all", good("exp", json.Number("253402300799")), ""},
+		{"refuses an end that is a list", good("exp", []int64{unix(time.Minute)}), verify.Malformed},
+		{"refuses a list of lists of audiences", good("aud", []any{[]string{"app"}}), verify.Malformed},
+		{"takes an audience that is there twice", good("aud", []string{"app", "app"}), ""},
+		{"refuses a subject that is an object", good("sub", map[string]any{"a": "b"}), verify.Malformed},
+		{"refuses null for a subject", good("sub", json.RawMessage("null")), verify.Malformed},
 
 		{"refuses a bound token", good("cnf", map[string]any{"jkt": "x"}), verify.BoundToken},
 		{"refuses a token bound to null", good("cnf", json.RawMessage("null")), verify.BoundToken},
@@ -227,7 +248,11 @@ func TestVerifyIsStrictWhereJwxIsNot(t *testing.T) {
 		{"a flattened JSON object round a genuine token", fmt.Sprintf(`{"payload":%q,"protected":%q,"signature":%q,"sub":"root"}`, claims64, header64, parts[2]), verify.Malformed},
 		{"a general JSON object", fmt.Sprintf(`{"payload":%q,"signatures":[{"protected":%q,"signature":%q}]}`, claims64, header64, parts[2]), verify.Malformed},
 		{"a space in front", " " + token, verify.Malformed},
+		{"a space behind", token + " ", verify.Malformed},
 		{"a line feed behind", token + "\n", verify.Malformed},
+		{"a second spelling of the header, signed", signParts(t, respell(header("")), claims64), verify.Malformed},
+		{"a second spelling of the claims, signed", signParts(t, header64, respell(claims)), verify.Malformed},
+		{"the URL's percent-encoding", strings.Replace(token, ".", "%2E", 1), verify.Malformed},
 		{"a CR inside", parts[0] + "." + parts[1][:4] + "\r" + parts[1][4:] + "." + parts[2], verify.Malformed},
 		{"a line feed inside that was signed", signParts(t, header64, claims64[:8]+"\n"+claims64[8:]), verify.Malformed},
 		{"padding that was signed", signParts(t, header64, claims64+"="), verify.Malformed},
@@ -249,6 +274,9 @@ func TestVerifyIsStrictWhereJwxIsNot(t *testing.T) {
 		{"alg none", signHeader(t, strings.Replace(header(""), "ES256", "none", 1), claims), verify.Unsupported},
 		{"alg nOnE", signHeader(t, strings.Replace(header(""), "ES256", "nOnE", 1), claims), verify.Unsupported},
 		{"alg none without a signature", base64url.Encode([]byte(`{"alg":"none"}`)) + "." + claims64 + ".", verify.Unsupported},
+		{"alg NONE", signHeader(t, strings.Replace(header(""), "ES256", "NONE", 1), claims), verify.Unsupported},
+		{"alg none with a space", signHeader(t, strings.Replace(header(""), "ES256", "none ", 1), claims), verify.Unsupported},
+		{"an empty alg", signHeader(t, strings.Replace(header(""), "ES256", "", 1), claims), verify.Malformed},
 		{"alg in small letters", signHeader(t, strings.Replace(header(""), "ES256", "es256", 1), claims), verify.Unsupported},
 		{"the alg of another key", signHeader(t, strings.Replace(header(""), "ES256", "RS256", 1), claims), verify.Unsupported},
 		{"an alg that is a list", signHeader(t, strings.Replace(header(""), `"ES256"`, `["ES256"]`, 1), claims), verify.Malformed},
@@ -264,6 +292,9 @@ func TestVerifyIsStrictWhereJwxIsNot(t *testing.T) {
 		{"a header member that is there twice", signHeader(t, header(`,"alg":"ES256"`), claims), verify.Malformed},
 		{"a header member in another case", signHeader(t, header(`,"ALG":"none"`), claims), verify.Malformed},
 		{"a header that is a list", signHeader(t, `["ES256"]`, claims), verify.Malformed},
+		{"a header that is not UTF-8", signHeader(t, header(",\"x\":\"\xff\""), claims), verify.Malformed},
+		{"a header with half a surrogate pair", signHeader(t, header(`,"x":"\ud800"`), claims), verify.Malformed},
+		{"a header nested deeply", signHeader(t, header(`,"x":`+strings.Repeat("[", 4000)+strings.Repeat("]", 4000)), claims), verify.Malformed},
 		{"something behind the header", signHeader(t, header("")+"{}", claims), verify.Malformed},
 		{"no kid where there are two keys", signHeader(t, `{"alg":"ES256","typ":"at+jwt"}`, claims), verify.UnknownKey},
 		{"a kid with a path", signHeader(t, strings.Replace(header(""), key.ID(), "../../dev/null", 1), claims), verify.UnknownKey},
@@ -284,6 +315,15 @@ func TestVerifyIsStrictWhereJwxIsNot(t *testing.T) {
 			wantReason(t, err, tc.want)
 		})
 	}
+}
+
+// respell encodes text, with a space behind it if need be, so that the last character has bits that are no part of any byte, and sets one of them.
+func respell(text string) string {
+	if len(text)%3 == 0 {
+		text += " "
+	}
+	encoded := base64url.Encode([]byte(text))
+	return encoded[:len(encoded)-1] + string(nextBase64(encoded[len(encoded)-1]))
 }
 
 // nextBase64 returns a character that differs only in the last two bits, which are no part of a 64-byte signature.
@@ -336,6 +376,14 @@ func TestVerifyChecksSignatures(t *testing.T) {
 		{"s zero", edit(func(_, s []byte) { clear(s) }), verify.BadSignature},
 		{"r as great as the order", edit(func(r, _ []byte) { order.FillBytes(r) }), verify.BadSignature},
 		{"s as great as the order", edit(func(_, s []byte) { order.FillBytes(s) }), verify.BadSignature},
+		{"r and s in DER", token[:last+1] + base64url.Encode(must(asn1.Marshal(struct{ R, S *big.Int }{
+			new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]),
+		}))), verify.BadSignature},
+		{"r and s in another order", edit(func(r, s []byte) {
+			swapped := append(slices.Clone(s), r...)
+			copy(r, swapped[:32])
+			copy(s, swapped[32:])
+		}), verify.BadSignature},
 		{"a byte too few", token[:last+1] + base64url.Encode(signature[:63]), verify.BadSignature},
 		{"a byte too many", token[:last+1] + base64url.Encode(append([]byte{0}, signature...)), verify.BadSignature},
 		{"HS256 with the public key for a secret", input + "." + base64url.Encode(mac.Sum(nil)), verify.Unsupported},
@@ -350,6 +398,28 @@ func TestVerifyChecksSignatures(t *testing.T) {
 	twin := edit(func(_, s []byte) { new(big.Int).Sub(order, new(big.Int).SetBytes(s)).FillBytes(s) })
 	if _, err := must(verify.New([]verify.Issuer{issuer()})).Verify(twin, now); err != nil {
 		t.Errorf("the twin of a signature: got %v, want it taken", err)
+	}
+}
+
+// TestNobodySignsWithAPublicKey tries what everybody has of a key, in each form that a library may take for a secret.
+func TestNobodySignsWithAPublicKey(t *testing.T) {
+	for _, k := range []*signing.Key{key, rsa} {
+		public := privateKey(k).(crypto.Signer).Public()
+		der := must(x509.MarshalPKIXPublicKey(public))
+		document := must(set(k).Marshal())
+		block := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+		for name, secret := range map[string][]byte{
+			"PEM": block, "PEM without its last line feed": block[:len(block)-1], "DER": der, "JWKS": document, "kid": []byte(k.ID()), "nothing": nil,
+		} {
+			for _, algorithm := range []string{"HS256", "hs256", "ES256", "RS256"} {
+				input := base64url.Encode(fmt.Appendf(nil, `{"alg":%q,"kid":%q,"typ":"at+jwt"}`, algorithm, k.ID())) + "." + base64url.Encode(must(json.Marshal(good())))
+				mac := hmac.New(sha256.New, secret)
+				mac.Write([]byte(input))
+				if _, err := must(verify.New([]verify.Issuer{issuer()})).Verify(input+"."+base64url.Encode(mac.Sum(nil)), now); err == nil {
+					t.Errorf("%s, %s for a secret, alg %s: got it taken", k.Algorithm(), name, algorithm)
+				}
+			}
+		}
 	}
 }
 
