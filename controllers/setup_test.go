@@ -29,7 +29,9 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/filetree"
 	"github.com/latchkey-dev/latchkey/internal/inject"
 	"github.com/latchkey-dev/latchkey/internal/pki"
+	"github.com/latchkey-dev/latchkey/internal/signing"
 	"github.com/latchkey-dev/latchkey/test/controllertest"
+	"github.com/latchkey-dev/latchkey/test/foreignissuer"
 )
 
 func TestMain(m *testing.M) { controllertest.Main(m) }
@@ -351,5 +353,51 @@ func TestSetupSaysWhatIsMissing(t *testing.T) {
 	want := []string{"set up the controllers: CA is required", "set up the controllers: IssuerImage is required"}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("errors (-got +want):\n%s", diff)
+	}
+}
+
+func TestForeignKeysAreFetchedButNotFromLoopback(t *testing.T) {
+	c, _ := controllertest.Client(t, controllertest.Config())
+	startManager(t)
+	near, far := foreignissuer.Start(t, "127.0.0.1"), foreignissuer.Start(t, foreignissuer.Address(t))
+	key, err := signing.Generate("ES256", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near.Publish(t, key)
+	far.Publish(t, key)
+	policy := &v1alpha1.AuthPolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: controllertest.Namespace(t, c), Name: "p"},
+		Spec:       v1alpha1.AuthPolicySpec{Ports: []int32{8080}, Default: v1alpha1.DefaultAuthenticated},
+	}
+	for _, issuer := range []*foreignissuer.Issuer{near, far} {
+		policy.Spec.Issuers = append(policy.Spec.Issuers, v1alpha1.PolicyIssuer{
+			URL: issuer.URL, Audiences: []string{"app"}, Keys: v1alpha1.KeySource{DiscoveryURL: issuer.DiscoveryURL, CertificateAuthority: issuer.CA},
+		})
+	}
+	if err = c.Create(ctx, policy); err != nil {
+		t.Fatal(err)
+	}
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, func(policy *v1alpha1.AuthPolicy) bool {
+		healthy := meta.FindStatusCondition(policy.Status.Conditions, "IssuersHealthy")
+		return policyReady(policy) && healthy != nil && healthy.Reason == v1alpha1.ReasonFetchFailed
+	})
+	want := "issuers[0] (" + near.URL + "): discoveryURL leads to an address that is never dialled: it is a loopback address; no keys of it are known, so its tokens are answered 503"
+	if got := meta.FindStatusCondition(policy.Status.Conditions, "IssuersHealthy").Message; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := near.Asked(); got != 0 {
+		t.Errorf("got %d requests on loopback", got)
+	}
+	configMap := &corev1.ConfigMap{}
+	if err = c.Get(ctx, client.ObjectKey{Namespace: policy.Namespace, Name: "p-bundle"}, configMap); err != nil {
+		t.Fatal(err)
+	}
+	b, err := bundle.Parse([]byte(configMap.Data[bundle.FileName]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Issuers[0].Keys != nil || b.Issuers[1].Keys == nil {
+		t.Errorf("got %+v, want the keys of the second issuer alone", b.Issuers)
 	}
 }

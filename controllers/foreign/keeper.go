@@ -129,10 +129,15 @@ func (k *Keeper) leave(policy types.NamespacedName, each *keeping) {
 		return
 	}
 	delete(k.kept, each.source)
-	forget(each.source)
 	if each.stop != nil {
 		each.stop()
 	}
+	for other := range k.kept {
+		if label(other) == label(each.source) {
+			return // the metric is that one's as well
+		}
+	}
+	forget(each.source)
 }
 
 func (k *Keeper) start(running context.Context, each *keeping) {

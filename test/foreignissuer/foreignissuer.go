@@ -124,3 +124,19 @@ func (i *Issuer) PublishText(text string) {
 		_, _ = io.WriteString(w, text)
 	})
 }
+
+// Address returns an address of this machine that others could dial, for tests of programs that dial no loopback.
+func Address(t testing.TB) string {
+	t.Helper()
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range addresses {
+		if network, ok := address.(*net.IPNet); ok && network.IP.IsGlobalUnicast() {
+			return network.IP.String()
+		}
+	}
+	t.Fatal("this machine has no address but loopback: connect it to a network")
+	return ""
+}
