@@ -12,7 +12,8 @@ import (
 
 const (
 	maxBytes = 256 << 10
-	maxKeys  = 128
+	// MaxKeys is how many keys a set may hold.
+	MaxKeys = 128
 	// maxNumericDate is the last second of the year 9999, after which times have no RFC 3339 form.
 	maxNumericDate = 253402300799
 )
@@ -81,8 +82,8 @@ func listOf(data []byte) ([]any, error) {
 	if !ok {
 		return nil, errors.New("keys: must be an array of keys")
 	}
-	if len(list) > maxKeys {
-		return nil, fmt.Errorf("keys: holds more than %d keys", maxKeys)
+	if len(list) > MaxKeys {
+		return nil, fmt.Errorf("keys: holds more than %d keys", MaxKeys)
 	}
 	return list, nil
 }

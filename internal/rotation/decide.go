@@ -99,6 +99,10 @@ const (
 	Due Why = "Due"
 	// Unacknowledged means that the turn of the key has come, and the time to wait for those who have not acknowledged it is over.
 	Unacknowledged Why = "Unacknowledged"
+	// Imported means that the key comes from elsewhere, where it signed before.
+	Imported Why = "Imported"
+	// Restored means that the ring was put back to an earlier one, and the key goes on signing as it did before that.
+	Restored Why = "Restored"
 	// Retained means that the key has verified for as long as it had to.
 	Retained Why = "Retained"
 	// Revoked means that the key must not be trusted any more.
@@ -240,7 +244,7 @@ func (d *decision) publishAt() time.Time {
 
 func (d *decision) activate(id string, why Why) {
 	d.steps = append(d.steps, Step{Kind: Activate, Why: why, ID: id})
-	d.ring.activate(d.ring.index(id), d.now)
+	d.ring.activate(d.ring.index(id), why, d.now)
 }
 
 func (d *decision) generate(phase Phase, why Why) {
@@ -248,7 +252,7 @@ func (d *decision) generate(phase Phase, why Why) {
 	d.steps = append(d.steps, step)
 	d.ring = append(d.ring, Key{Algorithm: step.Algorithm, Bits: step.Bits, Phase: Pending, PublishedAt: d.now})
 	if phase == Active {
-		d.ring.activate(len(d.ring)-1, d.now)
+		d.ring.activate(len(d.ring)-1, why, d.now)
 	}
 }
 

@@ -27,6 +27,7 @@ type Key struct {
 
 	PublishedAt time.Time
 	ActivatedAt time.Time
+	ActivatedBy Why // the reason for which it began to sign
 	RetiredAt   time.Time
 }
 
@@ -72,6 +73,15 @@ func (r Ring) Active() (Key, bool) {
 	return r[i], true
 }
 
+// Pending returns a key that is published and does not sign yet.
+func (r Ring) Pending() (Key, bool) {
+	i := slices.IndexFunc(r, func(k Key) bool { return k.Phase == Pending })
+	if i < 0 {
+		return Key{}, false
+	}
+	return r[i], true
+}
+
 func (r Ring) index(id string) int {
 	return slices.IndexFunc(r, func(k Key) bool { return k.ID == id })
 }
@@ -93,14 +103,14 @@ func (r Ring) Apply(now time.Time, steps []Step, generated ...string) (Ring, err
 			}
 			ring = append(ring, Key{ID: id, Algorithm: step.Algorithm, Bits: step.Bits, Phase: Pending, PublishedAt: now})
 			if step.Phase == Active {
-				ring.activate(len(ring)-1, now)
+				ring.activate(len(ring)-1, step.Why, now)
 			}
 		case Activate:
 			at := ring.index(step.ID)
 			if at < 0 || ring[at].Phase != Pending {
 				return nil, fmt.Errorf("steps[%d]: no Pending key %q to activate", i, step.ID)
 			}
-			ring.activate(at, now)
+			ring.activate(at, step.Why, now)
 		case Remove:
 			at := ring.index(step.ID)
 			if at < 0 {
@@ -118,11 +128,11 @@ func (r Ring) Apply(now time.Time, steps []Step, generated ...string) (Ring, err
 }
 
 // activate makes one key the one that signs. Demoting the one before is part of it, so that no ring ever has two, or none, in between.
-func (r Ring) activate(at int, now time.Time) {
+func (r Ring) activate(at int, why Why, now time.Time) {
 	for i := range r {
 		if r[i].Phase == Active {
 			r[i].Phase, r[i].RetiredAt = Retiring, now
 		}
 	}
-	r[at].Phase, r[at].ActivatedAt = Active, now
+	r[at].Phase, r[at].ActivatedAt, r[at].ActivatedBy = Active, now, why
 }

@@ -25,11 +25,12 @@ import (
 
 const redacted = "[redacted]"
 
-// Key signs tokens. It is immutable and safe for use by many goroutines.
+// Key signs tokens, or has signed some: then there is no private half any more. It is immutable and safe for use by many goroutines.
 type Key struct {
-	private any // *ecdsa.PrivateKey, *rsa.PrivateKey, ed25519.PrivateKey, or the []byte of an HS key
-	signer  jws.Signer
+	private any        // *ecdsa.PrivateKey, *rsa.PrivateKey, ed25519.PrivateKey, or the []byte of an HS key; nil: not there
+	signer  jws.Signer // nil where private is
 	public  *keyset.Key
+	alias   bool // its id is not its thumbprint, but one that it had elsewhere
 }
 
 // Generate makes a new key. rsaBits is 2048, 3072 or 4096, or 0 for 2048, and only for RS and PS algorithms. Secrets of HS algorithms are as
@@ -82,19 +83,16 @@ func secret(length int) []byte {
 // newKey gives a key its id: the thumbprint of its public half (RFC 7638), or for HS algorithms, of the secret, which tells nothing about 32 and
 // more random bytes.
 func newKey(algorithm string, private any) (*Key, error) {
-	public := private
-	if signer, ok := private.(crypto.Signer); ok {
-		public = signer.Public()
-	}
+	public := publicHalf(private)
 	raw, err := jwk.FromRaw(public)
 	if err != nil {
 		return nil, fmt.Errorf("no key id can be made: %w", err)
 	}
-	thumbprint, err := raw.Thumbprint(crypto.SHA256)
+	thumbprint, err := thumbprintOf(raw)
 	if err != nil {
-		return nil, fmt.Errorf("no key id can be made: %w", err)
+		return nil, err
 	}
-	key, err := keyset.New(base64url.Encode(thumbprint), algorithm, public, time.Time{})
+	key, err := keyset.New(thumbprint, algorithm, public, time.Time{})
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +102,24 @@ func newKey(algorithm string, private any) (*Key, error) {
 	}
 	return &Key{private: private, signer: signer, public: key}, nil
 }
+
+func publicHalf(private any) any {
+	if signer, ok := private.(crypto.Signer); ok {
+		return signer.Public()
+	}
+	return private
+}
+
+func thumbprintOf(key jwk.Key) (string, error) {
+	thumbprint, err := key.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return "", fmt.Errorf("no key id can be made: %w", err)
+	}
+	return base64url.Encode(thumbprint), nil
+}
+
+// Signs says whether the key's private half is there.
+func (k *Key) Signs() bool { return k.private != nil }
 
 // ID returns the kid that the key's tokens carry.
 func (k *Key) ID() string { return k.public.ID() }

@@ -30,13 +30,15 @@ const (
 
 // Ring is all the keys of one SigningKey, in the order in which they were made. It is immutable; nil is the ring before its first key.
 type Ring struct {
-	meta rotation.Ring
-	keys map[string]*Key // by id
+	serial int64
+	meta   rotation.Ring
+	keys   map[string]*Key // by id
 }
 
 // ringDocument is how a ring is stored.
 type ringDocument struct {
 	Version int           `json:"version"`
+	Serial  int64         `json:"serial"`
 	Keys    []keyDocument `json:"keys"`
 }
 
@@ -44,6 +46,7 @@ type keyDocument struct {
 	Phase       rotation.Phase `json:"phase"`
 	PublishedAt time.Time      `json:"publishedAt,omitzero"`
 	ActivatedAt time.Time      `json:"activatedAt,omitzero"`
+	ActivatedBy rotation.Why   `json:"activatedBy,omitempty"`
 	RetiredAt   time.Time      `json:"retiredAt,omitzero"`
 	JWK         privateJWK     `json:"jwk"`
 }
@@ -61,11 +64,17 @@ func ParseRing(data []byte) (*Ring, error) {
 	if document.Version != ringVersion {
 		return nil, fmt.Errorf("version: is %d; this version of Latchkey reads %d", document.Version, ringVersion)
 	}
+	if document.Serial < 1 {
+		return nil, errors.New("serial: must be at least 1")
+	}
 	if len(document.Keys) == 0 {
 		return nil, errors.New("keys: there are none")
 	}
+	if len(document.Keys) > keyset.MaxKeys {
+		return nil, fmt.Errorf("keys: there are more than %d, which no verifier takes", keyset.MaxKeys)
+	}
 
-	ring := &Ring{keys: make(map[string]*Key, len(document.Keys))}
+	ring := &Ring{serial: document.Serial, keys: make(map[string]*Key, len(document.Keys))}
 	var errs []error
 	active := 0
 	for i, stored := range document.Keys {
@@ -76,6 +85,9 @@ func ParseRing(data []byte) (*Ring, error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("keys[%d].jwk: %w", i, err))
 			continue
+		}
+		if !key.Signs() && stored.Phase != rotation.Retiring {
+			errs = append(errs, fmt.Errorf("keys[%d].jwk: has no private half, which only a key that is Retiring can do without", i))
 		}
 		if _, twice := ring.keys[key.ID()]; twice {
 			errs = append(errs, fmt.Errorf("keys[%d].jwk.kid: %s appears twice", i, key.ID()))
@@ -93,6 +105,7 @@ func ParseRing(data []byte) (*Ring, error) {
 			Phase:       stored.Phase,
 			PublishedAt: stored.PublishedAt.UTC(),
 			ActivatedAt: stored.ActivatedAt.UTC(),
+			ActivatedBy: stored.ActivatedBy,
 			RetiredAt:   stored.RetiredAt.UTC(),
 		})
 	}
@@ -119,12 +132,17 @@ func (d keyDocument) vet() error {
 			return fmt.Errorf("%s: does not go with a key that is %s", field.name, d.Phase)
 		}
 	}
-	return nil
+	if activating := []rotation.Why{
+		rotation.Bootstrap, rotation.Emergency, rotation.Due, rotation.Unacknowledged, rotation.Imported, rotation.Restored,
+	}; reached > 1 && slices.Contains(activating, d.ActivatedBy) || reached == 1 && d.ActivatedBy == "" {
+		return nil
+	}
+	return fmt.Errorf("activatedBy: %q does not go with a key that is %s", d.ActivatedBy, d.Phase)
 }
 
 // Marshal returns the ring with its private keys, for ParseRing to read.
 func (r *Ring) Marshal() ([]byte, error) {
-	document := ringDocument{Version: ringVersion}
+	document := ringDocument{Version: ringVersion, Serial: r.Serial()}
 	for _, k := range r.Rotation() {
 		jwk, err := r.keys[k.ID].jwk()
 		if err != nil {
@@ -134,6 +152,7 @@ func (r *Ring) Marshal() ([]byte, error) {
 			Phase:       k.Phase,
 			PublishedAt: k.PublishedAt,
 			ActivatedAt: k.ActivatedAt,
+			ActivatedBy: k.ActivatedBy,
 			RetiredAt:   k.RetiredAt,
 			JWK:         jwk,
 		})
@@ -149,13 +168,21 @@ func (r *Ring) Rotation() rotation.Ring {
 	return slices.Clone(r.meta)
 }
 
+// Serial returns how many times the ring was changed; 0 for the ring before its first key.
+func (r *Ring) Serial() int64 {
+	if r == nil {
+		return 0
+	}
+	return r.serial
+}
+
 // Execute returns the ring after a plan, carried out at now, and leaves r as it is. generate is Generate, unless a test needs other keys.
 func (r *Ring) Execute(plan rotation.Plan, now time.Time, generate func(algorithm string, rsaBits int) (*Key, error)) (*Ring, error) {
-	keys := make(map[string]*Key)
-	if r != nil {
-		maps.Copy(keys, r.keys)
+	if len(plan.Steps) == 0 && r != nil {
+		return r, nil
 	}
-	var generated []string
+	var made []*Key
+	var ids []string
 	for _, step := range plan.Steps {
 		if step.Kind != rotation.Generate {
 			continue
@@ -164,18 +191,45 @@ func (r *Ring) Execute(plan rotation.Plan, now time.Time, generate func(algorith
 		if err != nil {
 			return nil, err
 		}
-		generated = append(generated, key.ID())
-		keys[key.ID()] = key
+		made, ids = append(made, key), append(ids, key.ID())
 	}
-	meta, err := r.Rotation().Apply(now.UTC().Round(0), plan.Steps, generated...)
+	meta, err := r.Rotation().Apply(now.UTC().Round(0), plan.Steps, ids...)
 	if err != nil {
 		return nil, fmt.Errorf("changing the ring: %w", err)
 	}
-	ring := &Ring{meta: meta, keys: make(map[string]*Key, len(meta))}
+	return r.With(r.Serial()+1, meta, made...)
+}
+
+// With returns a ring of the keys that are noted in meta, each of which is r's or among more, and leaves r as it is. The notes may be others than
+// r's.
+func (r *Ring) With(serial int64, meta rotation.Ring, more ...*Key) (*Ring, error) {
+	ring := &Ring{serial: serial, meta: slices.Clone(meta), keys: make(map[string]*Key, len(meta))}
+	known := make(map[string]*Key)
+	if r != nil {
+		maps.Copy(known, r.keys)
+	}
+	for _, key := range more {
+		known[key.ID()] = key
+	}
 	for _, k := range meta {
-		ring.keys[k.ID] = keys[k.ID]
+		key, ok := known[k.ID]
+		if !ok {
+			return nil, fmt.Errorf("changing the ring: there is no key %q", k.ID)
+		}
+		ring.keys[k.ID] = key
 	}
 	return ring, nil
+}
+
+// Lost returns the ids of those keys whose private half is not there: they have signed, and can only verify.
+func (r *Ring) Lost() []string {
+	var ids []string
+	for _, k := range r.Rotation() {
+		if key := r.keys[k.ID]; !key.Signs() && !key.alias {
+			ids = append(ids, k.ID)
+		}
+	}
+	return ids
 }
 
 // Active returns the key that signs.

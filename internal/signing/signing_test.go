@@ -190,7 +190,13 @@ func TestParseRingRefuses(t *testing.T) {
 		{"another algorithm", ring, func(d document) { jwk(d, 0)["alg"] = "ES384" }, "keys[0].jwk: alg: ES384 does not go with"},
 		{"the private half of another key", ring, func(d document) { jwk(d, 0)["d"] = jwk(d, 1)["d"] }, "halves belong together"},
 		{"the private half of another RSA key", rsaRing, func(d document) { jwk(d, 0)["d"] = jwk(d, 1)["d"] }, "halves belong together"},
-		{"a key without its private half", ring, func(d document) { delete(jwk(d, 0), "d") }, "halves belong together"},
+		{"an active key without its private half", ring, func(d document) { delete(jwk(d, 1), "d") }, "keys[1].jwk: has no private half"},
+		{"a pending key without its private half", ring, func(d document) { delete(jwk(d, 2), "d") }, "keys[2].jwk: has no private half"},
+		{"no serial number", ring, func(d document) { delete(d, "serial") }, "serial: must be at least 1"},
+		{"no reason to sign", ring, func(d document) { delete(key(d, 1), "activatedBy") }, `keys[1].activatedBy: "" does not go with a key that is Active`},
+		{"a reason to sign that is none", ring, func(d document) { key(d, 1)["activatedBy"] = "Retained" }, `keys[1].activatedBy: "Retained" does not go`},
+		{"a reason to sign before its turn", ring, func(d document) { key(d, 2)["activatedBy"] = "Due" }, `keys[2].activatedBy: "Due" does not go`},
+		{"more keys than verifiers take", ring, func(d document) { d["keys"] = slices.Repeat(d["keys"].([]any), 50) }, "keys: there are more than 128"},
 		{"a key that is no base64url", ring, func(d document) { jwk(d, 0)["d"] = "!" }, "keys[0].jwk: cannot be read"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
