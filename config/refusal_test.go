@@ -110,6 +110,24 @@ func TestWrongObjectsAreRefusedWithPathAndReason(t *testing.T) {
 			reason: "rotate less often, or retain for less long",
 		},
 		{
+			name:   "SigningKey: a selector of namespaces that nobody asks for",
+			object: signingKey + `spec: {allowedNamespaces: {selector: {matchLabels: {a: b}}}}}`,
+			path:   "spec.allowedNamespaces.selector",
+			reason: "selector goes with from: Selector, and only with it",
+		},
+		{
+			name:   "SigningKey: namespaces by a selector that is missing",
+			object: signingKey + `spec: {allowedNamespaces: {from: Selector}}}`,
+			path:   "spec.allowedNamespaces.selector",
+			reason: "selector goes with from: Selector, and only with it",
+		},
+		{
+			name:   "SigningKey: namespaces by another word",
+			object: signingKey + `spec: {allowedNamespaces: {from: Some}}}`,
+			path:   "spec.allowedNamespaces.from",
+			reason: `Unsupported value: "Some"`,
+		},
+		{
 			name:   "SigningKey: no lead",
 			object: signingKey + `spec: {publishLead: 0s}}`,
 			path:   "spec.publishLead",

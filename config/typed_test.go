@@ -43,7 +43,7 @@ func TestWhatGoClientsLeaveOutGetsItsDefaultAndWhatTheySayIsKept(t *testing.T) {
 				Ports: []int32{8080},
 				Issuers: []v1alpha1.PolicyIssuer{{
 					URL: "https://issuer.example", Audiences: []string{"app"}, ClockSkew: test.said,
-					Keys: v1alpha1.KeySource{SigningKeyRef: &v1alpha1.ObjectRef{Name: "key"}},
+					Keys: v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "key"}},
 				}},
 			}}
 			if err := c.Create(t.Context(), policy); err != nil {

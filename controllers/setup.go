@@ -8,6 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -75,7 +76,7 @@ func Setup(mgr ctrl.Manager, options Options) error {
 }
 
 // Cache says what the manager keeps in memory: its own three kinds, of the kinds that it writes only what it wrote, and of the pods that
-// Latchkey has to do with what package distribution leaves of them. Of Secrets it keeps the metadata. Pass it to ctrl.NewManager together with Client.
+// Latchkey has to do with what package distribution leaves of them. Of Secrets it keeps the metadata, of namespaces their labels. Pass it to ctrl.NewManager together with Client.
 func Cache() cache.Options {
 	written := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{owned.LabelManagedBy: owned.ManagedBy})}
 	ours := (&client.ListOptions{}).ApplyOptions([]client.ListOption{client.HasLabels{v1alpha1.LabelPod}}).LabelSelector
@@ -86,9 +87,19 @@ func Cache() cache.Options {
 			&corev1.PersistentVolumeClaim{}: written,
 			&appsv1.Deployment{}:            written,
 			&corev1.Pod{}:                   {Label: ours, Transform: distribution.Trim},
+			&corev1.Namespace{}:             {Transform: labelsOnly},
 		},
 		DefaultTransform: cache.TransformStripManagedFields(),
 	}
+}
+
+// labelsOnly drops from a namespace's metadata what others note in it.
+func labelsOnly(object any) (any, error) {
+	if namespace, ok := object.(metav1.Object); ok {
+		namespace.SetAnnotations(nil)
+		namespace.SetManagedFields(nil)
+	}
+	return object, nil
 }
 
 // Client makes reads of Secrets go to the API server, so that the content of no Secret stays in memory. Pass it to ctrl.NewManager

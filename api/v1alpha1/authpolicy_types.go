@@ -199,9 +199,10 @@ type KeySource struct {
 	// +optional
 	TokenIssuerRef *ObjectRef `json:"tokenIssuerRef,omitempty"`
 
-	// signingKeyRef names a SigningKey in this namespace, for tokens that your own server signs.
+	// signingKeyRef names a SigningKey, for tokens that your own server signs: one of this namespace, or one of another whose
+	// allowedNamespaces include this one.
 	// +optional
-	SigningKeyRef *ObjectRef `json:"signingKeyRef,omitempty"`
+	SigningKeyRef *SigningKeyRef `json:"signingKeyRef,omitempty"`
 
 	// inline is a JSON Web Key Set (RFC 7517) with public keys only, up to 64 kB.
 	// +kubebuilder:validation:MinLength=1
@@ -230,6 +231,22 @@ type KeySource struct {
 	// +kubebuilder:validation:MaxLength=32768
 	// +optional
 	CertificateAuthority string `json:"certificateAuthority,omitempty"`
+}
+
+// SigningKeyRef names a SigningKey whose public half is used.
+type SigningKeyRef struct {
+	// name of the SigningKey.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=52
+	// +required
+	Name string `json:"name,omitempty"`
+
+	// namespace of the SigningKey. Default: the AuthPolicy's own. With another, its spec.allowedNamespaces must include the AuthPolicy's, and its
+	// algorithm must not be an HS one; otherwise the reference is RefNotPermitted, whether there is such a SigningKey or not.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
 }
 
 // ObjectRef names an object in the same namespace.

@@ -16,6 +16,23 @@ const ConditionAcknowledged = "Acknowledged"
 // FetchFailed and KeysRefused.
 const ConditionIssuersHealthy = "IssuersHealthy"
 
+// Further conditions of a SigningKey.
+const (
+	// ConditionIntact: whether the ring holds the private half of each of its keys that was made for it. Its reasons are Intact and KeysLost.
+	ConditionIntact = "Intact"
+	// ConditionConsistent: whether the spec fits the ring and those who refer to it. Its reasons are Consistent, RetainTooShort, UnknownKeyIDs and RingFull.
+	ConditionConsistent = "Consistent"
+	// ConditionDeletable is there while the SigningKey is being deleted: whether nobody refers to it. Its reason is InUse.
+	ConditionDeletable = "Deletable"
+)
+
+// FinalizerInUse is on a SigningKey that somebody refers to. Its deletion waits until nobody does.
+const FinalizerInUse = "auth.latchkey.dev/in-use"
+
+// AnnotationImport on a SigningKey has the uid of a Secret <name>-signing that belongs to nobody and holds a private key, or a ring, from
+// elsewhere. It is taken over as the SigningKey's own. Naming the very object keeps out any other that somebody puts there.
+const AnnotationImport = "auth.latchkey.dev/import"
+
 // Condition reasons. They are stable: alerts and scripts may rely on them.
 const (
 	// ReasonAccepted: nothing is wrong with the object.
@@ -28,6 +45,8 @@ const (
 	ReasonRefNotFound = "RefNotFound"
 	// ReasonRefNotReady: an object that this one names is there, but has not produced what is needed from it.
 	ReasonRefNotReady = "RefNotReady"
+	// ReasonRefNotPermitted: an object of another namespace that this one names does not permit it, or is not there. Which of the two is not told.
+	ReasonRefNotPermitted = "RefNotPermitted"
 	// ReasonConflicted: an older AuthPolicy selects some of the same pods. The oldest governs them.
 	ReasonConflicted = "Conflicted"
 	// ReasonUnreadable: the Secret that holds the keys cannot be read as Latchkey wrote it. Nothing is minted over it.
@@ -48,8 +67,22 @@ const (
 	ReasonFetchFailed = "FetchFailed"
 	// ReasonKeysRefused: some keys of a set that was fetched are not fit to be trusted, and are left out.
 	ReasonKeysRefused = "KeysRefused"
-	// ReasonNotObserved: the key signs, and the manager was kept from recording who had reported it, by a restart or a write that failed.
+	// ReasonNotObserved: the key signs, and how it came to is not known, because the ring was put back or edited since.
 	ReasonNotObserved = "NotObserved"
+	// ReasonIntact: the private half of each key is there.
+	ReasonIntact = "Intact"
+	// ReasonKeysLost: keys have left the Secret otherwise than by rotation. Tokens that they signed are still taken, until the keys' end.
+	ReasonKeysLost = "KeysLost"
+	// ReasonConsistent: the spec fits the ring and those who refer to it.
+	ReasonConsistent = "Consistent"
+	// ReasonRetainTooShort: tokens of a TokenIssuer may outlive the key that signed them.
+	ReasonRetainTooShort = "RetainTooShort"
+	// ReasonUnknownKeyIDs: a key is revoked that was never seen in this ring.
+	ReasonUnknownKeyIDs = "UnknownKeyIDs"
+	// ReasonRingFull: the next key has to wait until an older one has left.
+	ReasonRingFull = "RingFull"
+	// ReasonInUse: an AuthPolicy or a TokenIssuer refers to the object, whose deletion waits for that.
+	ReasonInUse = "InUse"
 )
 
 // Labels and annotations that Latchkey reads or writes.

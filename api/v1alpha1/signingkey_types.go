@@ -72,7 +72,42 @@ type SigningKeySpec struct {
 	// +listType=set
 	// +optional
 	RevokedKeyIDs []string `json:"revokedKeyIDs,omitempty"`
+
+	// allowedNamespaces says which namespaces may refer to the public half of this key, by keys.signingKeyRef of an AuthPolicy. Its own
+	// always may. The private half never leaves its namespace, and nor do the keys of HS algorithms, which are shared secrets. When the consent
+	// is withdrawn, tokens of these keys are refused there at once. Default: {from: Same}.
+	// +optional
+	AllowedNamespaces AllowedNamespaces `json:"allowedNamespaces,omitempty,omitzero"`
 }
+
+// AllowedNamespaces names namespaces, as listeners of the Gateway API do.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.selector) == (has(self.from) && self.from == 'Selector')",message="selector goes with from: Selector, and only with it",fieldPath=".selector"
+type AllowedNamespaces struct {
+	// from is Same (the object's own namespace only), Selector (and those that selector selects), or All. Default: Same.
+	// +kubebuilder:default=Same
+	// +optional
+	From FromNamespaces `json:"from,omitempty"`
+
+	// selector selects namespaces by their labels; an empty one selects all of them. Exactly with from: Selector. Every namespace has the
+	// label kubernetes.io/metadata.name. Whoever may label a namespace may add it.
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+}
+
+// FromNamespaces says how namespaces are chosen.
+//
+// +kubebuilder:validation:Enum=Same;Selector;All
+type FromNamespaces string
+
+const (
+	// FromSame means the object's own namespace.
+	FromSame FromNamespaces = "Same"
+	// FromSelector means its own, and those that a selector selects.
+	FromSelector FromNamespaces = "Selector"
+	// FromAll means every namespace.
+	FromAll FromNamespaces = "All"
+)
 
 // KeyPhase is what a key of a ring is used for.
 //
@@ -90,8 +125,10 @@ const (
 
 // SigningKeyStatus is what the manager last saw and did.
 type SigningKeyStatus struct {
-	// conditions are Accepted, Ready and Acknowledged. Ready is False with reason Unreadable when the Secret cannot be read; nothing is minted then.
-	// Acknowledged tells how the key that signs came to sign: it is False with reason Unacknowledged when some pod had not reported it in time.
+	// conditions are Accepted, Ready, Acknowledged, Intact, Consistent and, while it is being deleted, Deletable. Ready is False with reason
+	// Unreadable when the Secret cannot be read; nothing is minted then. Acknowledged tells how the key that signs came to sign: it is False with
+	// reason Unacknowledged when some pod had not reported it in time. Intact is False while private keys are lost whose tokens are still taken.
+	// Consistent is False when the spec does not fit the ring or a TokenIssuer that refers to it. Deletable is False while somebody refers to it.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
@@ -111,8 +148,8 @@ type SigningKeyStatus struct {
 	// +optional
 	NextRotation *metav1.Time `json:"nextRotation,omitempty"`
 
-	// waitingFor names the pods that the next key waits for, in alphabetical order: its turn has come, and they have not reported that they hold
-	// it. The first ten of them; waitingForCount is how many they are in all.
+	// waitingFor names the pods of this namespace that the next key waits for, in alphabetical order: its turn has come, and they have not
+	// reported that they hold it. The first ten of them; waitingForCount is how many they are in all, those of other namespaces included.
 	// +kubebuilder:validation:MaxItems=10
 	// +kubebuilder:validation:items:MaxLength=253
 	// +listType=atomic
@@ -122,6 +159,19 @@ type SigningKeyStatus struct {
 	// waitingForCount is how many pods the next key waits for.
 	// +optional
 	WaitingForCount int32 `json:"waitingForCount,omitempty"`
+
+	// ringSerial counts the changes of the ring that is described here. A Secret whose ring has a lower number, or the same and other keys, was put
+	// back from a backup or edited.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	RingSerial int64 `json:"ringSerial,omitempty"`
+
+	// revokedKeyIDs are those of spec.revokedKeyIDs that were in this ring, and left it for that.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=128
+	// +listType=set
+	// +optional
+	RevokedKeyIDs []string `json:"revokedKeyIDs,omitempty"`
 
 	// keys lists every key of the ring.
 	// +kubebuilder:validation:MaxItems=1024

@@ -15,7 +15,7 @@ import (
 func TestTokenSourcesAndOtherOriginsReachTheBundle(t *testing.T) {
 	b := newBench(t)
 	b.signingKey("key", keySet(t, "ES256"))
-	wanted := spec("a", v1alpha1.KeySource{SigningKeyRef: ref("key")})
+	wanted := spec("a", v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "key"}})
 	wanted.TokenSources = []v1alpha1.TokenSource{{Cookie: "token"}, {Query: "token"}}
 	wanted.CORS = &v1alpha1.CORS{
 		AllowOrigins: []string{"https://shop.example"}, AllowMethods: []string{"PUT"}, AllowHeaders: []string{"Authorization"}, ExposeHeaders: []string{"X-Total"},

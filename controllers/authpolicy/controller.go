@@ -36,7 +36,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=authpolicies/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=services;pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=services;pods;namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile renders one bundle. Where the policy cannot be rendered, the last good bundle stays in force and only its keys are renewed; no

@@ -272,7 +272,7 @@ func TestAnIdlePolicyCausesNoWrites(t *testing.T) {
 		t.Run(algorithm, func(t *testing.T) {
 			b := newBench(t)
 			b.signingKey("key", keySet(t, algorithm))
-			b.applied("p", spec("a", v1alpha1.KeySource{SigningKeyRef: ref("key")}))
+			b.applied("p", spec("a", v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "key"}}))
 			b.reconcile("p")
 			if got, want := b.conditions("p"), "Accepted Ready"; got != want {
 				t.Fatalf("got %s: %s, want %s", got, b.message("p", "Accepted"), want)
@@ -291,7 +291,7 @@ func TestSharedSecretsGoIntoASecretOnly(t *testing.T) {
 	b := newBench(t)
 	b.signingKey("public", keySet(t, "ES256"))
 	b.signingKey("shared", keySet(t, "HS256"))
-	b.applied("p", spec("a", v1alpha1.KeySource{SigningKeyRef: ref("public")}))
+	b.applied("p", spec("a", v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "public"}}))
 	b.reconcile("p")
 	exists := func(object client.Object) bool {
 		err := b.client.Get(ctx, client.ObjectKey{Namespace: b.namespace, Name: "p-bundle"}, object)
@@ -302,7 +302,9 @@ func TestSharedSecretsGoIntoASecretOnly(t *testing.T) {
 		key                string
 		inConfigMap, inSec bool
 	}{{"shared", false, true}, {"public", true, false}} {
-		b.edit("p", func(s *v1alpha1.AuthPolicySpec) { s.Issuers[0].Keys.SigningKeyRef = ref(test.key) })
+		b.edit("p", func(s *v1alpha1.AuthPolicySpec) {
+			s.Issuers[0].Keys.SigningKeyRef = &v1alpha1.SigningKeyRef{Name: test.key}
+		})
 		b.reconcile("p")
 		if got := exists(&corev1.ConfigMap{}); got != test.inConfigMap {
 			t.Errorf("%s keys: got a ConfigMap %v, want %v", test.key, got, test.inConfigMap)
@@ -324,17 +326,17 @@ func TestWhatIsMissingOrWrongIsSaidWithItsPath(t *testing.T) {
 		want    string // reason
 		message string
 	}{
-		{name: "no SigningKey", spec: spec("a", v1alpha1.KeySource{SigningKeyRef: ref("gone")}),
+		{name: "no SigningKey", spec: spec("a", v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "gone"}}),
 			want: "RefNotFound", message: `issuers[0].keys.signingKeyRef: SigningKey "gone" does not exist`},
 		{name: "no TokenIssuer", spec: spec("a", v1alpha1.KeySource{TokenIssuerRef: ref("gone")}),
 			want: "RefNotFound", message: `issuers[0].keys.tokenIssuerRef: TokenIssuer "gone" does not exist`},
 		{name: "a TokenIssuer without its SigningKey", spec: spec("a", v1alpha1.KeySource{TokenIssuerRef: ref("auth")}),
 			arrange: func(b *bench) { b.tokenIssuer("auth", "gone") },
 			want:    "RefNotFound", message: `TokenIssuer "auth": signingKeyRef: SigningKey "gone" does not exist`},
-		{name: "a key set that is not published", spec: spec("a", v1alpha1.KeySource{SigningKeyRef: ref("new")}),
+		{name: "a key set that is not published", spec: spec("a", v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "new"}}),
 			arrange: func(b *bench) { b.create(&v1alpha1.SigningKey{ObjectMeta: b.named("new")}) },
 			want:    "RefNotReady", message: `SigningKey "new" has published no key set yet`},
-		{name: "a key set that somebody else published", spec: spec("a", v1alpha1.KeySource{SigningKeyRef: ref("new")}),
+		{name: "a key set that somebody else published", spec: spec("a", v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "new"}}),
 			arrange: func(b *bench) {
 				b.create(&v1alpha1.SigningKey{ObjectMeta: b.named("new")})
 				b.create(&corev1.ConfigMap{ObjectMeta: b.named("new-jwks"), Data: map[string]string{"jwks.json": document(b.T, keySet(b.T, "ES256"))}})
@@ -362,7 +364,7 @@ func TestWhatIsMissingOrWrongIsSaidWithItsPath(t *testing.T) {
 			message: `tokenSources[0].header: is an identity header, or one that HTTP, proxies or browsers give a meaning of their own; choose another; cors.allowOrigins[0]: must be an origin`,
 			arrange: func(b *bench) { b.signingKey("key", keySet(b.T, "ES256")) },
 			spec: func() v1alpha1.AuthPolicySpec {
-				s := spec("a", v1alpha1.KeySource{SigningKeyRef: ref("key")})
+				s := spec("a", v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "key"}})
 				s.TokenSources = []v1alpha1.TokenSource{{Header: "X-Auth-Subject"}}
 				s.CORS = &v1alpha1.CORS{AllowOrigins: []string{"https://Shop.example"}}
 				return s
@@ -381,7 +383,7 @@ func TestWhatIsMissingOrWrongIsSaidWithItsPath(t *testing.T) {
 			}()},
 		{name: "everything at once", want: "Invalid", message: `SigningKey "gone" does not exist`,
 			spec: func() v1alpha1.AuthPolicySpec {
-				s := spec("a", v1alpha1.KeySource{SigningKeyRef: ref("gone")})
+				s := spec("a", v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "gone"}})
 				s.Forward.Headers = connection
 				return s
 			}()},
@@ -454,8 +456,8 @@ func TestEachFaultOfAKeySetHasItsPath(t *testing.T) {
 func TestABrokenPolicyKeepsItsLastGoodBundle(t *testing.T) {
 	b := newBench(t)
 	b.signingKey("key", keySet(t, "ES256"))
-	b.applied("p", spec("a", v1alpha1.KeySource{SigningKeyRef: ref("key")}))
-	b.applied("other", spec("other", v1alpha1.KeySource{SigningKeyRef: ref("key")}))
+	b.applied("p", spec("a", v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "key"}}))
+	b.applied("other", spec("other", v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "key"}}))
 	b.reconcile("p")
 	good, revision := get(b, &corev1.ConfigMap{}, "p-bundle"), b.policy("p").Status.Revision
 	b.edit("p", func(s *v1alpha1.AuthPolicySpec) { s.Forward.Headers = connection })
@@ -537,7 +539,7 @@ func TestObjectsOfOthersAreLeftAlone(t *testing.T) {
 			secret := &corev1.Secret{ObjectMeta: b.named("p-bundle"), Data: map[string][]byte{"mine": []byte("x")}}
 			b.create(configMap)
 			b.create(secret)
-			b.applied("p", spec("a", v1alpha1.KeySource{SigningKeyRef: ref("key")}))
+			b.applied("p", spec("a", v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "key"}}))
 			request := reconcile.Request{NamespacedName: client.ObjectKey{Namespace: b.namespace, Name: "p"}}
 			if result, err := b.reconciler.Reconcile(ctx, request); err != nil || result.RequeueAfter == 0 {
 				t.Errorf("got the next look after %s and error %v, want one, and none in the log: the status says it", result.RequeueAfter, err)
@@ -558,9 +560,11 @@ func TestAManagerKilledBetweenAnyTwoWritesIsFollowedByOneThatGoesOn(t *testing.T
 		b := newBench(t)
 		b.signingKey("public", keySet(t, "ES256"))
 		b.signingKey("shared", keySet(t, "HS256"))
-		b.applied("p", spec("a", v1alpha1.KeySource{SigningKeyRef: ref("public")}))
+		b.applied("p", spec("a", v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "public"}}))
 		b.reconcile("p")
-		b.edit("p", func(s *v1alpha1.AuthPolicySpec) { s.Issuers[0].Keys.SigningKeyRef = ref("shared") })
+		b.edit("p", func(s *v1alpha1.AuthPolicySpec) {
+			s.Issuers[0].Keys.SigningKeyRef = &v1alpha1.SigningKeyRef{Name: "shared"}
+		})
 		b.wire.CutAfter(writes)
 		err := b.try("p")
 		b.wire.Mend()
@@ -589,7 +593,7 @@ func TestTransitionsOfAPolicyAreEventsAndIdlingIsNone(t *testing.T) {
 		{},
 		{
 			change: func(s *v1alpha1.AuthPolicySpec) {
-				s.Issuers[0].Keys = v1alpha1.KeySource{SigningKeyRef: ref("nowhere")}
+				s.Issuers[0].Keys = v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "nowhere"}}
 			},
 			want: []string{"Warning RefNotFound", "Warning RefNotFound"},
 		},

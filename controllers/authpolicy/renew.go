@@ -19,8 +19,9 @@ type lastGood struct {
 	sources []source // one for each of the bundle's issuers: where its keys are found now
 
 	// What renew could not do.
-	outdated []string // the issuers that keep the keys they had
-	failed   error
+	outdated  []string // the issuers that keep the keys they had
+	withdrawn []string // the issuers whose keys are not shared any more
+	failed    error
 }
 
 // recall reads back what is in force, and finds what its issuers refer to. It returns nil when there is no bundle, or none that a sidecar
@@ -55,7 +56,7 @@ func (r *Reconciler) retrace(ctx context.Context, namespace string, from *bundle
 			return found, err
 		}
 	}
-	found, err := r.resolve(ctx, namespace, v1alpha1.KeySource{SigningKeyRef: &v1alpha1.ObjectRef{Name: from.SigningKey}})
+	found, err := r.resolve(ctx, namespace, v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: from.SigningKey, Namespace: from.Namespace}})
 	if found.from != nil {
 		found.from.TokenIssuer = from.TokenIssuer // it may come back
 	}
@@ -70,11 +71,13 @@ func (l *lastGood) renew(now time.Time) *rendering {
 	}
 	for i := range l.bundle.Issuers {
 		issuer, found := &l.bundle.Issuers[i], l.sources[i]
-		if issuer.KeysFrom == nil && (issuer.Foreign == nil || found.keys == nil) {
-			continue // nothing else is known of them
-		}
-		if found.keys == nil || renewIssuer(issuer, found, now) != nil {
-			l.outdated = append(l.outdated, fmt.Sprintf("%q", issuer.URL))
+		url := fmt.Sprintf("%q", issuer.URL)
+		switch {
+		case issuer.KeysFrom == nil && (issuer.Foreign == nil || found.keys == nil): // nothing else is known of them
+		case found.withdrawn && withdraw(issuer, now) == nil:
+			l.withdrawn = append(l.withdrawn, url)
+		case found.keys == nil || renewIssuer(issuer, found, now) != nil:
+			l.outdated = append(l.outdated, url)
 		}
 	}
 	encoded, err := l.bundle.Marshal()
@@ -87,16 +90,20 @@ func (l *lastGood) renew(now time.Time) *rendering {
 
 // age says of when the keys are.
 func (l *lastGood) age() string {
-	switch {
-	case l == nil:
+	if l == nil {
 		return "as it is, for it cannot be read"
-	case l.failed != nil:
-		return fmt.Sprintf("with the keys of its time, for it cannot take those of now: %v", l.failed)
-	case len(l.outdated) > 0:
-		return "with the keys of its time for " + strings.Join(l.outdated, ", ") + ", whose own are not to be found"
-	default:
-		return "with the keys of now"
 	}
+	if l.failed != nil {
+		return fmt.Sprintf("with the keys of its time, for it cannot take those of now: %v", l.failed)
+	}
+	text := "with the keys of now"
+	if len(l.outdated) > 0 {
+		text = "with the keys of its time for " + strings.Join(l.outdated, ", ") + ", whose own are not to be found"
+	}
+	if len(l.withdrawn) > 0 {
+		text += ", and without any for " + strings.Join(l.withdrawn, ", ") + ", whose own are not permitted"
+	}
+	return text
 }
 
 func renewIssuer(issuer *bundle.Issuer, from source, now time.Time) error {
@@ -119,6 +126,17 @@ func renewIssuer(issuer *bundle.Issuer, from source, now time.Time) error {
 		issuer.TokenService = from.service
 	}
 	return nil
+}
+
+// withdraw makes a sidecar refuse every token of an issuer. A namespace that stops sharing its keys means it; so unlike keys that are lost or
+// damaged, these do not stay as they were.
+func withdraw(issuer *bundle.Issuer, now time.Time) error {
+	keys, err := ended(issuer, now)
+	if err != nil {
+		return err
+	}
+	issuer.Keys, err = keys.Marshal()
+	return err
 }
 
 // ended are an issuer's keys with an end that has passed, so that no token is valid by them.

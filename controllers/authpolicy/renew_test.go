@@ -93,7 +93,7 @@ const expiry = "1772366460"
 func mistype(s *v1alpha1.AuthPolicySpec) { s.Forward.Headers = connection }
 
 func TestABrokenPolicyDoesNotKeepRevokedKeys(t *testing.T) {
-	direct := v1alpha1.KeySource{SigningKeyRef: ref("key")}
+	direct := v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "key"}}
 	throughIssuer := v1alpha1.KeySource{TokenIssuerRef: ref("auth")}
 	tests := []struct {
 		name       string
@@ -107,7 +107,9 @@ func TestABrokenPolicyDoesNotKeepRevokedKeys(t *testing.T) {
 	}{
 		{name: "by a header", keys: direct, mistype: mistype},
 		{name: "by a header, with a token service", keys: throughIssuer, mistype: mistype},
-		{name: "by a reference", keys: direct, mistype: func(s *v1alpha1.AuthPolicySpec) { s.Issuers[0].Keys.SigningKeyRef = ref("typo") }},
+		{name: "by a reference", keys: direct, mistype: func(s *v1alpha1.AuthPolicySpec) {
+			s.Issuers[0].Keys.SigningKeyRef = &v1alpha1.SigningKeyRef{Name: "typo"}
+		}},
 		{name: "by a reference, with a token service", keys: throughIssuer, mistype: func(s *v1alpha1.AuthPolicySpec) {
 			s.Issuers[0].Keys.TokenIssuerRef = ref("typo")
 		}},
@@ -206,9 +208,9 @@ func TestWhatABrokenPolicyCannotRenewStaysAsItIs(t *testing.T) {
 	gone, here := keySet(t, "ES256"), keySet(t, "ES256")
 	b.signingKey("gone", gone)
 	b.signingKey("here", here)
-	good := spec("a", v1alpha1.KeySource{SigningKeyRef: ref("gone")})
+	good := spec("a", v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "gone"}})
 	good.Issuers = append(good.Issuers,
-		v1alpha1.PolicyIssuer{URL: "https://here.example", Audiences: []string{"app"}, Keys: v1alpha1.KeySource{SigningKeyRef: ref("here")}},
+		v1alpha1.PolicyIssuer{URL: "https://here.example", Audiences: []string{"app"}, Keys: v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "here"}}},
 		v1alpha1.PolicyIssuer{URL: "https://inline.example", Audiences: []string{"app"}, Keys: v1alpha1.KeySource{Inline: document(t, keySet(t, "ES256"))}})
 	b.applied("p", good)
 	b.reconcile("p")
@@ -247,7 +249,7 @@ func TestWhatABrokenPolicyCannotRenewStaysAsItIs(t *testing.T) {
 func TestABundleThatNobodyCanReadIsLeftAlone(t *testing.T) {
 	b := newBench(t)
 	b.signingKey("key", keySet(t, "ES256"))
-	b.applied("p", spec("a", v1alpha1.KeySource{SigningKeyRef: ref("key")}))
+	b.applied("p", spec("a", v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "key"}}))
 	b.reconcile("p")
 	b.edit("p", mistype)
 	edited := get(b, &corev1.ConfigMap{}, "p-bundle")

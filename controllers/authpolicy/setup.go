@@ -2,8 +2,10 @@ package authpolicy
 
 import (
 	"context"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -28,10 +30,11 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		Owns(&corev1.Secret{}, builder.OnlyMetadata).
 		Watches(&v1alpha1.AuthPolicy{}, r.wake(everyPolicy), changed).
 		Watches(&v1alpha1.TokenIssuer{}, r.wake(everyPolicy), changed).
-		Watches(&v1alpha1.SigningKey{}, r.wake(everyPolicy), changed).
+		Watches(&v1alpha1.SigningKey{}, r.wakeAnywhere(mayUseSigningKey), changed).
 		Watches(&corev1.Service{}, r.wake(everyPolicy), belongsTo("TokenIssuer")).
-		Watches(&corev1.ConfigMap{}, r.wake(everyPolicy), belongsTo("SigningKey")).
-		Watches(&corev1.Secret{}, r.wake(everyPolicy), belongsTo("SigningKey"), builder.OnlyMetadata).
+		Watches(&corev1.ConfigMap{}, r.wakeAnywhere(mayUseSigningKey), belongsTo("SigningKey")).
+		Watches(&corev1.Secret{}, r.wakeAnywhere(mayUseSigningKey), belongsTo("SigningKey"), builder.OnlyMetadata).
+		Watches(&corev1.Namespace{}, r.wakeAnywhere(inNamespace), builder.OnlyMetadata, builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WatchesRawSource(ctrlsource.Channel(r.Foreign.Changed(), &handler.EnqueueRequestForObject{})).
 		Watches(&corev1.Pod{}, r.wake(selectorsOfPod), builder.WithPredicates(predicate.NewPredicateFuncs(hasSidecar))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
@@ -43,9 +46,18 @@ type concerns func(object client.Object) func(*v1alpha1.AuthPolicy) bool
 
 // wake reconciles the policies of an object's namespace that it concerns.
 func (r *Reconciler) wake(concern concerns) handler.EventHandler {
+	return r.wakeThose(concern, client.Object.GetNamespace)
+}
+
+// wakeAnywhere reconciles the policies of all namespaces that an object concerns.
+func (r *Reconciler) wakeAnywhere(concern concerns) handler.EventHandler {
+	return r.wakeThose(concern, func(client.Object) string { return metav1.NamespaceAll })
+}
+
+func (r *Reconciler) wakeThose(concern concerns, namespace func(client.Object) string) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
 		var policies v1alpha1.AuthPolicyList
-		if r.Client.List(ctx, &policies, client.InNamespace(object.GetNamespace())) != nil {
+		if r.Client.List(ctx, &policies, client.InNamespace(namespace(object))) != nil {
 			return nil // the cache is gone: the manager is stopping
 		}
 		concerned := concern(object)
@@ -63,6 +75,34 @@ func (r *Reconciler) wake(concern concerns) handler.EventHandler {
 // rendered goes on with keys that its spec may not name any more, so whoever refers to what cannot be told from the policies.
 func everyPolicy(client.Object) func(*v1alpha1.AuthPolicy) bool {
 	return func(*v1alpha1.AuthPolicy) bool { return true }
+}
+
+// mayUseSigningKey: every policy of a SigningKey's namespace, as ever, and those of other namespaces that may have keys from this one in
+// their bundles. Object is the SigningKey, or what it has published.
+func mayUseSigningKey(object client.Object) func(*v1alpha1.AuthPolicy) bool {
+	return func(policy *v1alpha1.AuthPolicy) bool {
+		return policy.Namespace == object.GetNamespace() || reachesOut(policy, func(namespace string) bool { return namespace == object.GetNamespace() })
+	}
+}
+
+// inNamespace: a namespace's labels decide what its policies may refer to.
+func inNamespace(object client.Object) func(*v1alpha1.AuthPolicy) bool {
+	return func(policy *v1alpha1.AuthPolicy) bool {
+		return policy.Namespace == object.GetName() && reachesOut(policy, func(namespace string) bool { return namespace != object.GetName() })
+	}
+}
+
+// reachesOut says whether a policy's bundle may hold keys of a namespace: it refers to one there, or it cannot be rendered, or nobody has
+// tried yet, and goes on with keys of which its spec may say nothing any more.
+func reachesOut(policy *v1alpha1.AuthPolicy, into func(namespace string) bool) bool {
+	accepted := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionAccepted)
+	if accepted == nil || accepted.Status != metav1.ConditionTrue || accepted.ObservedGeneration != policy.Generation {
+		return true
+	}
+	return slices.ContainsFunc(policy.Spec.Issuers, func(issuer v1alpha1.PolicyIssuer) bool {
+		ref := issuer.Keys.SigningKeyRef
+		return ref != nil && into(ref.In(policy.Namespace))
+	})
 }
 
 // belongsTo passes objects that one of a kind of ours controls.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,6 +29,8 @@ type source struct {
 	foreign *bundle.Foreign      // where somebody else publishes them
 	state   *jwksource.State     // how fetching them goes; nil: they are not fetched
 	missing *problem             // why the rest is not there
+	// withdrawn says that another namespace does not share its keys with the policy's, or not any more: they are not to be trusted.
+	withdrawn bool
 }
 
 // resolve finds what a key source refers to. What is missing is part of the answer, beside what is there; an error means that nobody knows.
@@ -46,7 +49,11 @@ func (r *Reconciler) find(ctx context.Context, namespace string, keys v1alpha1.K
 	case keys.TokenIssuerRef != nil:
 		return r.fromTokenIssuer(ctx, namespace, keys.TokenIssuerRef.Name)
 	case keys.SigningKeyRef != nil:
-		return r.fromSigningKey(ctx, namespace, keys.SigningKeyRef.Name, "keys.signingKeyRef")
+		const path = "keys.signingKeyRef"
+		if keys.SigningKeyRef.In(namespace) != namespace {
+			return r.fromElsewhere(ctx, namespace, keys.SigningKeyRef, path)
+		}
+		return r.fromSigningKey(ctx, namespace, keys.SigningKeyRef.Name, path)
 	default:
 		set, err := keyset.Parse([]byte(keys.Inline))
 		if err != nil {
@@ -89,7 +96,7 @@ func (r *Reconciler) fromTokenIssuer(ctx context.Context, namespace, name string
 	return found, nil
 }
 
-// fromSigningKey reads the key set that a SigningKey has published: in a ConfigMap, or in a Secret where it is symmetric.
+// fromSigningKey finds the key set of a SigningKey of the policy's own namespace.
 func (r *Reconciler) fromSigningKey(ctx context.Context, namespace, name, path string) (source, error) {
 	key := &v1alpha1.SigningKey{}
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, key)
@@ -99,27 +106,70 @@ func (r *Reconciler) fromSigningKey(ctx context.Context, namespace, name, path s
 	if err != nil {
 		return source{}, fmt.Errorf("read the SigningKey: %w", err)
 	}
-	published := client.ObjectKey{Namespace: namespace, Name: name + "-jwks"}
+	set, err := r.published(ctx, key, path)
+	if err != nil {
+		return source{}, err
+	}
+	return source{keys: set, from: &bundle.KeysFrom{SigningKey: name}}, nil
+}
+
+// fromElsewhere finds the key set of a SigningKey of another namespace, where that consents. What is not shared and what is not there are
+// told and treated alike: nobody learns from a policy what other namespaces hold.
+func (r *Reconciler) fromElsewhere(ctx context.Context, namespace string, ref *v1alpha1.SigningKeyRef, path string) (source, error) {
+	asking := &metav1.PartialObjectMetadata{}
+	asking.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := r.Client.Get(ctx, client.ObjectKey{Name: namespace}, asking); client.IgnoreNotFound(err) != nil {
+		return source{}, fmt.Errorf("read the labels of the namespace: %w", err)
+	}
+	key := &v1alpha1.SigningKey{}
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, key)
+	if client.IgnoreNotFound(err) != nil {
+		return source{}, fmt.Errorf("read the SigningKey: %w", err)
+	}
+	if err != nil || !key.SharedWith(namespace, asking.Labels) {
+		return source{withdrawn: true}, &problem{v1alpha1.ReasonRefNotPermitted, fmt.Sprintf(
+			"%s: there is no SigningKey %q in namespace %q that this namespace may refer to: if there is one, its allowedNamespaces must include %q",
+			path, ref.Name, ref.Namespace, namespace)}
+	}
+	set, err := r.published(ctx, key, path)
+	if err != nil {
+		return source{}, err
+	}
+	found := source{keys: set, from: &bundle.KeysFrom{SigningKey: ref.Name, Namespace: ref.Namespace}}
+	if set.Symmetric() {
+		public := slices.DeleteFunc(set.Keys(), (*keyset.Key).Symmetric)
+		if found.keys, err = keyset.NewSet(public...); err != nil { // there are none
+			found = source{withdrawn: true}
+		}
+		return found, &problem{v1alpha1.ReasonRefNotPermitted, fmt.Sprintf(
+			"%s: SigningKey %q of namespace %q has HS keys: these are shared secrets, which are never shared with other namespaces", path, ref.Name, ref.Namespace)}
+	}
+	return found, nil
+}
+
+// published reads the key set that a SigningKey has published: in a ConfigMap, or in a Secret where it is symmetric.
+func (r *Reconciler) published(ctx context.Context, key *v1alpha1.SigningKey, path string) (*keyset.Set, error) {
+	published := client.ObjectKey{Namespace: key.Namespace, Name: key.Name + "-jwks"}
 	configMap, secret := &corev1.ConfigMap{}, &corev1.Secret{}
 	var set *keyset.Set
-	err = r.Client.Get(ctx, published, configMap)
+	err := r.Client.Get(ctx, published, configMap)
 	switch {
 	case err == nil && metav1.IsControlledBy(configMap, key):
 		set, err = keyset.Parse([]byte(configMap.Data[signing.KeySetFile]))
 	case client.IgnoreNotFound(err) != nil:
-		return source{}, fmt.Errorf("read the key set: %w", err)
+		return nil, fmt.Errorf("read the key set: %w", err)
 	default:
 		err = r.Client.Get(ctx, published, secret)
 		if client.IgnoreNotFound(err) != nil {
-			return source{}, fmt.Errorf("read the key set: %w", err)
+			return nil, fmt.Errorf("read the key set: %w", err)
 		}
 		if err != nil || !metav1.IsControlledBy(secret, key) {
-			return source{}, &problem{v1alpha1.ReasonRefNotReady, fmt.Sprintf("%s: SigningKey %q has published no key set yet: see its status", path, name)}
+			return nil, &problem{v1alpha1.ReasonRefNotReady, fmt.Sprintf("%s: SigningKey %q has published no key set yet: see its status", path, key.Name)}
 		}
 		set, err = keyset.ParseSymmetric(secret.Data[signing.KeySetFile])
 	}
 	if err != nil {
-		return source{}, &problem{v1alpha1.ReasonRefNotReady, fmt.Sprintf("%s: the key set of SigningKey %q is damaged: %v", path, name, err)}
+		return nil, &problem{v1alpha1.ReasonRefNotReady, fmt.Sprintf("%s: the key set of SigningKey %q is damaged: %v", path, key.Name, err)}
 	}
-	return source{keys: set, from: &bundle.KeysFrom{SigningKey: name}}, nil
+	return set, nil
 }

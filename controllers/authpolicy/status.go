@@ -84,7 +84,7 @@ func readiness(accepted problem, revision string, last *lastGood, problems []pro
 // joined puts several problems into one condition. What only an edit of this policy can mend comes before what may mend itself.
 func joined(problems []problem) problem {
 	all := problem{reason: problems[0].reason}
-	for _, reason := range []string{v1alpha1.ReasonRefNotReady, v1alpha1.ReasonRefNotFound, v1alpha1.ReasonInvalid} {
+	for _, reason := range []string{v1alpha1.ReasonRefNotReady, v1alpha1.ReasonRefNotFound, v1alpha1.ReasonRefNotPermitted, v1alpha1.ReasonInvalid} {
 		if slices.ContainsFunc(problems, func(p problem) bool { return p.reason == reason }) {
 			all.reason = reason
 		}

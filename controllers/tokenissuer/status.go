@@ -15,9 +15,6 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/transition"
 )
 
-// skewAllowance is how much longer than its lifetime a token may be taken, by verifiers whose clocks differ from ours.
-const skewAllowance = time.Minute
-
 // verdict is a condition in the making.
 type verdict struct{ reason, message string }
 
@@ -29,7 +26,7 @@ func judge(issuer *v1alpha1.TokenIssuer, seen *observed) verdict {
 	if seen.signingKey == nil {
 		return verdict{v1alpha1.ReasonRefNotFound, fmt.Sprintf("signingKeyRef: SigningKey %q does not exist", spec.SigningKeyRef.Name)}
 	}
-	if retain, least := seen.signingKey.Spec.Retain.Duration, spec.AccessToken.TTL.Duration+skewAllowance; retain < least {
+	if retain, least := seen.signingKey.Spec.Retain.Duration, issuer.LeastRetain(); retain < least {
 		return verdict{v1alpha1.ReasonInvalid, fmt.Sprintf(
 			"accessToken.ttl: needs SigningKey %q to have retain of at least %s (ttl plus a minute), not %s: tokens would outlive their keys",
 			seen.signingKey.Name, least, retain)}

@@ -56,13 +56,15 @@ type Issuer struct {
 	TokenService *TokenService
 }
 
-// KeysFrom names the objects, of the policy's namespace, that an issuer's keys come from. It is a note of the manager to itself: should
+// KeysFrom names the objects that an issuer's keys come from. It is a note of the manager to itself: should
 // the policy become one that cannot be rendered, this is how its last good bundle gets to know new and revoked keys. Sidecars do not read it.
 type KeysFrom struct {
 	// TokenIssuer is the name of the TokenIssuer whose keys they are; "" when a policy names the SigningKey itself.
 	TokenIssuer string
 	// SigningKey is the name of the SigningKey that published them.
 	SigningKey string
+	// Namespace is the SigningKey's; "" when it is the policy's.
+	Namespace string
 }
 
 // Foreign is where an issuer publishes its keys. The manager fetches them again and again; a sidecar may once in a while, for a kid that it

@@ -64,7 +64,7 @@ func full() *bundle.Bundle {
 					Mappings: []policy.ClaimMapping{{Name: "groups", Claim: "/realm_access/roles"}, {Name: "team", Expression: "'a'"}},
 				},
 				Keys:     bundle.KeySet(`{"keys":[]}`),
-				KeysFrom: &bundle.KeysFrom{TokenIssuer: "auth", SigningKey: "auth-key"},
+				KeysFrom: &bundle.KeysFrom{TokenIssuer: "auth", SigningKey: "auth-key", Namespace: "keys"},
 				TokenService: &bundle.TokenService{
 					URL:     "https://auth-issuer.shop.svc:8443",
 					Address: "10.0.0.7:8443",

@@ -48,6 +48,7 @@ type issuerDocument struct {
 type keysFromDocument struct {
 	TokenIssuer string `json:"tokenIssuer,omitempty"`
 	SigningKey  string `json:"signingKey,omitempty"`
+	Namespace   string `json:"namespace,omitempty"`
 }
 
 type foreignDocument struct {
