@@ -27,13 +27,17 @@ const (
 
 // acknowledgement is what those that depend on a key say of it.
 type acknowledgement struct {
-	keyID   string   // of the key that is due; "" when none is, and nobody was asked
-	missing []string // names of the pods that have not reported it, sorted
+	keyID     string   // of the key that is due; "" when none is, and nobody was asked
+	missing   []string // names of the pods of the key's namespace that have not reported it, sorted
+	elsewhere int      // how many pods of other namespaces have not
 }
+
+// count is how many pods have not reported the key.
+func (a acknowledgement) count() int { return len(a.missing) + a.elsewhere }
 
 // complete lists the key, if everybody has reported it.
 func (a acknowledgement) complete() []string {
-	if a.keyID == "" || len(a.missing) > 0 {
+	if a.keyID == "" || a.count() > 0 {
 		return nil
 	}
 	return []string{a.keyID}
@@ -48,7 +52,7 @@ const (
 // named are the first of the missing pods.
 func (a acknowledgement) named() []string { return a.missing[:min(maxNames, len(a.missing))] }
 
-// String names the missing pods: "a, b and 3 more".
+// String names the missing pods: "a, b and 3 more". Those of other namespaces are only counted.
 func (a acknowledgement) String() string {
 	names := a.named()
 	for len(strings.Join(names, ", ")) > maxNamesLength {
@@ -58,13 +62,16 @@ func (a acknowledgement) String() string {
 	if more := len(a.missing) - len(names); more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
+	if a.elsewhere > 0 {
+		text = strings.TrimPrefix(fmt.Sprintf("%s and %d of other namespaces", text, a.elsewhere), " and ")
+	}
 	return text
 }
 
 // ask asks the pods that depend on a SigningKey whether they hold the key that is due. Those that have said so are not asked again: files
 // in a pod do not go back to what they were. The order is another each time, so that no pod is left out because others do not answer.
-func (r *Reconciler) ask(ctx context.Context, key *v1alpha1.SigningKey, keyID string) (acknowledgement, error) {
-	pods, err := r.dependents(ctx, key)
+func (r *Reconciler) ask(ctx context.Context, key *v1alpha1.SigningKey, refs references, keyID string) (acknowledgement, error) {
+	pods, err := r.dependents(ctx, key, refs)
 	if err != nil {
 		return acknowledgement{}, err
 	}
@@ -93,49 +100,17 @@ func (r *Reconciler) ask(ctx context.Context, key *v1alpha1.SigningKey, keyID st
 
 	heard := acknowledgement{keyID: keyID}
 	for i := range pods {
-		if holds[i] {
+		switch {
+		case holds[i]:
 			reported[pods[i].UID] = true
-		} else {
+		case pods[i].Namespace == key.Namespace:
 			heard.missing = append(heard.missing, pods[i].Name)
+		default:
+			heard.elsewhere++
 		}
 	}
 	slices.Sort(heard.missing)
 	return heard, nil
-}
-
-// dependents are the pods that must hold a key before it signs: those with a sidecar whose policy takes tokens of the SigningKey, and those
-// of the token services that sign with it. A pod that is not ready gets no requests, and one that starts reads what is current.
-func (r *Reconciler) dependents(ctx context.Context, key *v1alpha1.SigningKey) ([]corev1.Pod, error) {
-	namespace := client.InNamespace(key.Namespace)
-	var issuers v1alpha1.TokenIssuerList
-	if err := r.Client.List(ctx, &issuers, namespace); err != nil {
-		return nil, fmt.Errorf("list the TokenIssuers: %w", err)
-	}
-	signs := map[string]bool{} // with this SigningKey, by name
-	for i := range issuers.Items {
-		signs[issuers.Items[i].Name] = issuers.Items[i].Spec.SigningKeyRef.Name == key.Name
-	}
-	var policies v1alpha1.AuthPolicyList
-	if err := r.Client.List(ctx, &policies, namespace); err != nil {
-		return nil, fmt.Errorf("list the AuthPolicies: %w", err)
-	}
-	verifies := map[string]bool{} // tokens of this SigningKey, by name
-	for i := range policies.Items {
-		verifies[policies.Items[i].Name] = slices.ContainsFunc(policies.Items[i].Spec.Issuers, func(issuer v1alpha1.PolicyIssuer) bool {
-			direct, through := issuer.Keys.SigningKeyRef, issuer.Keys.TokenIssuerRef
-			return direct != nil && direct.Name == key.Name || through != nil && signs[through.Name]
-		})
-	}
-	var pods corev1.PodList
-	if err := r.Client.List(ctx, &pods, namespace, client.HasLabels{v1alpha1.LabelPod}); err != nil {
-		return nil, fmt.Errorf("list the pods: %w", err)
-	}
-	return slices.DeleteFunc(pods.Items, func(pod corev1.Pod) bool {
-		role, labels := pod.Labels[v1alpha1.LabelPod], pod.Labels
-		depends := role == v1alpha1.LabelPodSidecar && verifies[labels[v1alpha1.LabelPolicy]] ||
-			role == v1alpha1.LabelPodIssuer && signs[labels[v1alpha1.LabelTokenIssuer]]
-		return !depends || !applied.Ready(&pod) || !applied.CanAnswer(&pod)
-	}), nil
 }
 
 // reports are the pods, by uid, that have reported the key that is due. They are remembered so that nobody is asked twice, and by the

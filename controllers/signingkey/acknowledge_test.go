@@ -40,6 +40,14 @@ type pod struct {
 	mu    sync.Mutex
 	holds []string
 	asked int
+	once  func() // done when it is next asked
+}
+
+// meanwhile makes something happen while the pod is next asked.
+func (p *pod) meanwhile(happen func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.once = happen
 }
 
 // reports makes the pod say that it holds some keys.
@@ -66,6 +74,10 @@ func (p *pod) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.asked++
+	if p.once != nil {
+		p.once()
+		p.once = nil
+	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"keyIDs": p.holds})
 }
 
@@ -141,7 +153,7 @@ func (b *bench) tokenIssuer(name, signingKey string) {
 }
 
 func direct(name string) v1alpha1.KeySource {
-	return v1alpha1.KeySource{SigningKeyRef: &v1alpha1.ObjectRef{Name: name}}
+	return v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: name}}
 }
 
 func through(name string) v1alpha1.KeySource {
@@ -363,7 +375,7 @@ func TestAManagerThatStartsAnewWaitsOnAndNoLonger(t *testing.T) {
 	b.expect("Retiring Active", "", "False Unacknowledged", "KeyActivated", "KeyActivatedUnacknowledged")
 }
 
-func TestAManagerKilledAtActivationLeavesNoFalseClaim(t *testing.T) {
+func TestAManagerKilledAtActivationLosesNoVerdict(t *testing.T) {
 	b := newBench(t, v1alpha1.SigningKeySpec{})
 	b.policy("p", direct("k"))
 	b.silent("silent", v1alpha1.LabelPolicy, "p")
@@ -379,7 +391,57 @@ func TestAManagerKilledAtActivationLeavesNoFalseClaim(t *testing.T) {
 	b.told()
 	b.restart()
 	b.reconcile()
-	b.expect("Retiring Active", "", "Unknown NotObserved")
+	b.expect("Retiring Active", "", "False Unacknowledged")
+	if got, want := b.condition(v1alpha1.ConditionAcknowledged).Message, "the event KeyActivatedUnacknowledged names them"; !strings.Contains(got, want) {
+		t.Errorf("got message %q, want it to say %q", got, want)
+	}
+}
+
+func TestAStatusThatIsWrittenByAnotherAtActivationLosesNoVerdict(t *testing.T) {
+	b := newBench(t, v1alpha1.SigningKeySpec{})
+	b.policy("p", direct("k"))
+	p := b.pod("app", v1alpha1.LabelPolicy, "p", sidecar)
+	next := b.publish()
+	b.clock.SetTime(b.clock.Now().Add(publishLead))
+	p.meanwhile(func() { // while the pod is asked, and before the status is written
+		key := b.object()
+		key.Labels = map[string]string{"team": "a"}
+		b.must(b.client.Update(context.Background(), key))
+	})
+	p.reports(next)
+	b.told()
+	if result := b.reconcile(); result.RequeueAfter != time.Second {
+		t.Fatalf("got the next look after %s, want one soon: the status conflicts", result.RequeueAfter)
+	}
+	b.told()
+	b.reconcile()
+	b.expect("Retiring Active", "", "True Acknowledged")
+}
+
+func TestAKeyWaitsForPodsOfOtherNamespacesThatMayUseItAndNamesNone(t *testing.T) {
+	b := newBench(t, v1alpha1.SigningKeySpec{AllowedNamespaces: v1alpha1.AllowedNamespaces{
+		From: v1alpha1.FromSelector, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"friend": "yes"}},
+	}})
+	friend, stranger := b.elsewhere(map[string]string{"friend": "yes"}), b.elsewhere(nil)
+	shared := v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "k", Namespace: b.key.Namespace}}
+	b.policy("p", direct("k"))
+	friend.policy("q", shared)
+	stranger.policy("q", shared)
+	b.silent("own", v1alpha1.LabelPolicy, "p")
+	far := friend.pod("far", v1alpha1.LabelPolicy, "q", sidecar)
+	stranger.silent("strange", v1alpha1.LabelPolicy, "q")
+	friend.silent("namesake", v1alpha1.LabelPolicy, "p")
+	next := b.publish()
+	b.step(publishLead)
+	b.expect("Active Pending", "2: own", "True NotAwaited", "KeyWaiting")
+	far.reports(next)
+	b.step(time.Second)
+	b.expect("Active Pending", "1: own", "True NotAwaited")
+	b.step(within)
+	b.expect("Retiring Active", "", "False Unacknowledged", "KeyActivated", "KeyActivatedUnacknowledged")
+	if got := b.condition(v1alpha1.ConditionAcknowledged).Message; strings.Contains(got, "far") || strings.Contains(got, "strange") {
+		t.Errorf("got message %q, want no pod of another namespace named", got)
+	}
 }
 
 func TestNobodyIsAskedWhileNothingIsDue(t *testing.T) {

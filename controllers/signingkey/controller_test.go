@@ -61,6 +61,16 @@ func newBench(t *testing.T, spec v1alpha1.SigningKeySpec) *bench {
 	return b
 }
 
+// elsewhere is the bench in another namespace with labels, for those who refer to the key from there.
+func (b *bench) elsewhere(labels map[string]string) *bench {
+	b.Helper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Labels: labels}}
+	b.must(b.client.Create(context.Background(), namespace))
+	other := *b
+	other.key = client.ObjectKey{Namespace: namespace.Name}
+	return &other
+}
+
 func (b *bench) must(err error) {
 	b.Helper()
 	if err != nil {

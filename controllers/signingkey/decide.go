@@ -1,6 +1,7 @@
 package signingkey
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -53,6 +54,26 @@ func decide(now time.Time, s rotation.Schedule, seen *observed, acknowledged ...
 
 // published reports whether verifiers can find a key.
 func (seen *observed) published(id string) bool {
+	set := seen.publishedSet()
+	if set == nil {
+		return false
+	}
+	_, ok := set.Lookup(id)
+	return ok
+}
+
+// publicHalf is what is published of a key whose private half is lost.
+func (seen *observed) publicHalf(id string) (*signing.Key, error) {
+	if set := seen.publishedSet(); set != nil {
+		if key, ok := set.Lookup(id); ok {
+			return signing.VerifyOnly(key)
+		}
+	}
+	return nil, fmt.Errorf("key %q is not published", id)
+}
+
+// publishedSet is what verifiers find; nil when there is none, or it is damaged: nobody can read it.
+func (seen *observed) publishedSet() *keyset.Set {
 	var document []byte
 	switch {
 	case seen.secretSet != nil:
@@ -61,9 +82,8 @@ func (seen *observed) published(id string) bool {
 		document = []byte(seen.publicSet.Data[signing.KeySetFile])
 	}
 	set, err := keyset.ParseSymmetric(document)
-	if err != nil { // none there, or damaged: nobody can read it
-		return false
+	if err != nil {
+		return nil
 	}
-	_, ok := set.Lookup(id)
-	return ok
+	return set
 }

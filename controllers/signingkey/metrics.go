@@ -17,6 +17,10 @@ var (
 		Name: "latchkey_signingkey_transitions_total",
 		Help: "Keys that changed their role, by the event that tells of it.",
 	}, []string{"event"})
+	failures = promauto.With(metrics.Registry).NewCounterVec(prometheus.CounterOpts{
+		Name: "latchkey_signingkey_failures_total",
+		Help: "Attempts to keep a ring that failed, by the reason in Ready, or Error where another attempt follows at once.",
+	}, []string{"reason"})
 	readiness = promauto.With(metrics.Registry).NewGaugeVec(prometheus.GaugeOpts{
 		Name: "latchkey_signingkey_ready",
 		Help: "1 while the SigningKey is Ready, 0 while it is not.",

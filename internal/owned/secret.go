@@ -23,15 +23,23 @@ func (o Objects) Secret(ctx context.Context, owner client.Object, name string) (
 }
 
 // StoreSecret makes data the whole content of owner's Secret. Observed is what Secret returned before: when the Secret has changed, come
-// or gone since, the error is a conflict (see IsConflict), and the answer is to observe and decide again.
+// or gone since, the error is a conflict (see IsConflict), and the answer is to observe and decide again. A Secret that nobody controls, which the
+// owner has asked for by other means, becomes the owner's.
 func (o Objects) StoreSecret(ctx context.Context, owner client.Object, observed *corev1.Secret, name string, kind corev1.SecretType, data map[string][]byte) (*corev1.Secret, error) {
 	if observed == nil {
 		return o.createSecret(ctx, owner, name, kind, data)
 	}
-	if reflect.DeepEqual(observed.Data, data) && observed.Labels[LabelManagedBy] == ManagedBy {
+	if reflect.DeepEqual(observed.Data, data) && observed.Labels[LabelManagedBy] == ManagedBy && metav1.IsControlledBy(observed, owner) {
 		return observed, nil
 	}
 	secret := observed.DeepCopy()
+	if metav1.GetControllerOf(secret) == nil {
+		reference, err := o.ownerReference(owner)
+		if err != nil {
+			return nil, err
+		}
+		secret.OwnerReferences = append(secret.OwnerReferences, reference)
+	}
 	secret.Labels = with(secret.Labels, LabelManagedBy, ManagedBy)
 	secret.Data = data
 	if err := o.Client.Update(ctx, secret); err != nil { // conditional: secret carries the resourceVersion that was observed
