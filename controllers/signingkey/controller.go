@@ -54,10 +54,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	kept, err := r.hold(ctx, key, refs)
-	if !kept {
-		r.forget(request.NamespacedName)
+	switch kept, err := r.hold(ctx, key, refs); {
+	case err != nil:
 		return owned.Again(err)
+	case !kept:
+		r.forget(request.NamespacedName)
+		return reconcile.Result{}, nil
 	}
 	seen, err := r.observe(ctx, key)
 	if err != nil {

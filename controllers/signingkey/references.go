@@ -37,7 +37,8 @@ func (r *Reconciler) references(ctx context.Context, key *v1alpha1.SigningKey) (
 	}
 	refs.issuers = slices.DeleteFunc(issuers.Items, func(issuer v1alpha1.TokenIssuer) bool { return issuer.Spec.SigningKeyRef.Name != key.Name })
 	var policies v1alpha1.AuthPolicyList
-	if err := r.Client.List(ctx, &policies); err != nil {
+	// All of the cluster's are looked at, and none is kept or changed: there is no need for copies.
+	if err := r.Client.List(ctx, &policies, client.UnsafeDisableDeepCopy); err != nil {
 		return refs, fmt.Errorf("list the AuthPolicies: %w", err)
 	}
 	for i := range policies.Items {

@@ -26,6 +26,7 @@ const (
 const (
 	ringVersion  = 1
 	maxRingBytes = 1 << 20 // no Secret is larger
+	maxSerial    = 1 << 53 // a change each millisecond for a quarter of a million years
 )
 
 // Ring is all the keys of one SigningKey, in the order in which they were made. It is immutable; nil is the ring before its first key.
@@ -64,8 +65,8 @@ func ParseRing(data []byte) (*Ring, error) {
 	if document.Version != ringVersion {
 		return nil, fmt.Errorf("version: is %d; this version of Latchkey reads %d", document.Version, ringVersion)
 	}
-	if document.Serial < 1 {
-		return nil, errors.New("serial: must be at least 1")
+	if document.Serial < 1 || document.Serial > maxSerial {
+		return nil, fmt.Errorf("serial: must be between 1 and %d", maxSerial)
 	}
 	if len(document.Keys) == 0 {
 		return nil, errors.New("keys: there are none")
