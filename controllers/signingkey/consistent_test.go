@@ -7,9 +7,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/rotation"
+	"github.com/latchkey-dev/latchkey/internal/signing"
 )
 
 func (b *bench) consistent(want string, saying ...string) {
@@ -110,4 +114,74 @@ func TestASelectorOfNamespacesThatMeansNothingIsTold(t *testing.T) {
 		t.Errorf("got Ready for reason %s, want %s: the keys are kept", got, want)
 	}
 	b.settled()
+}
+
+func TestAFullRingIsToldAndTheKeyThatSignsGoesOn(t *testing.T) {
+	b := newBench(t, v1alpha1.SigningKeySpec{})
+	b.events = events.NewFakeRecorder(1000) // each key that leaves has one
+	b.restart()
+	b.reconcile()
+	ring, signs := b.ring(), b.active()
+	meta := ring.Rotation()
+	var more []*signing.Key
+	for range rotation.MaxKeys - 1 {
+		key, err := signing.Generate("EdDSA", 0)
+		b.must(err)
+		more = append(more, key)
+		meta = append(meta, rotation.Key{
+			ID: key.ID(), Algorithm: "EdDSA", Phase: rotation.Retiring, PublishedAt: start, ActivatedAt: start, ActivatedBy: rotation.Due, RetiredAt: start.Add(rotateEvery - time.Hour),
+		})
+	}
+	full, err := ring.With(ring.Serial()+1, meta, more...)
+	b.must(err)
+	text, err := full.Marshal()
+	b.must(err)
+	b.restore(map[string][]byte{"ring.json": text})
+	b.clock.SetTime(start.Add(rotateEvery))
+	b.reconcile()
+	b.consistent("False RingFull", "retain: the ring holds 120 keys")
+	if got := b.active(); got != signs {
+		t.Error("got another key signing, want the same until there is room for the next")
+	}
+	b.inStep()
+	b.settled()
+	b.step(retain)
+	b.consistent("True Consistent")
+	if got, want := b.phases(), "Active Pending"; got != want {
+		t.Errorf("got %s once there is room, want %s", got, want)
+	}
+}
+
+// failed is how often attempts have failed for a reason.
+func failed(t *testing.T, reason string) (count float64) {
+	t.Helper()
+	families, err := metrics.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			if family.GetName() == "latchkey_signingkey_failures_total" && metric.GetLabel()[0].GetValue() == reason {
+				count = metric.GetCounter().GetValue()
+			}
+		}
+	}
+	return count
+}
+
+func TestFailedAttemptsAreCountedByReason(t *testing.T) {
+	unreadable, others := failed(t, "Unreadable"), failed(t, "Error")
+	b := newBench(t, v1alpha1.SigningKeySpec{})
+	b.wire.CutAfter(0)
+	_, _ = b.reconciler.Reconcile(t.Context(), reconcile.Request{NamespacedName: b.key})
+	b.wire.Mend()
+	b.reconcile()
+	b.restore(map[string][]byte{"ring.json": []byte("{}")})
+	b.reconcile()
+	if got := failed(t, "Unreadable") - unreadable; got != 1 {
+		t.Errorf("got %v more Unreadable, want 1", got)
+	}
+	if got := failed(t, "Error") - others; got != 1 {
+		t.Errorf("got %v more Error, want 1", got)
+	}
 }

@@ -54,7 +54,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	switch kept, err := r.hold(ctx, key, refs); {
+	kept, err := r.hold(ctx, key, refs)
+	switch {
 	case err != nil:
 		return owned.Again(err)
 	case !kept:
