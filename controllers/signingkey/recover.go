@@ -18,7 +18,7 @@ type recovery struct {
 
 // memory is what the status tells of the ring. It is asked for nothing but whether the Secret has gone back, and the Secret is read after it: so
 // a status that is a moment behind tells nothing. A key that only it names is believed when its published public half fits the id, which is its thumbprint.
-func memory(status *v1alpha1.SigningKeyStatus) rotation.Memory {
+func memory(status *v1alpha1.SigningKeyStatus, retain time.Duration) rotation.Memory {
 	last := rotation.Memory{Serial: status.RingSerial}
 	for _, told := range status.Keys {
 		k := rotation.Key{ID: told.KeyID, Algorithm: string(told.Algorithm), Phase: rotation.Phase(told.Phase)}
@@ -27,6 +27,9 @@ func memory(status *v1alpha1.SigningKeyStatus) rotation.Memory {
 			k.ActivatedAt = since
 		case rotation.Retiring:
 			k.RetiredAt = since
+			if end := told.Until; end != nil && k.Until(retain).Equal(end.Add(-time.Second)) {
+				k.RetiredAt = since.Add(time.Second) // the fraction that is left out of since: no key ends before what was published
+			}
 		default:
 			k.PublishedAt = since
 		}
@@ -37,7 +40,7 @@ func memory(status *v1alpha1.SigningKeyStatus) rotation.Memory {
 
 // recover puts the ring in memory back to where it was, as far as that is possible. It is stored with the next write.
 func (seen *observed) recover(now time.Time, key *v1alpha1.SigningKey) error {
-	last, stored := memory(&key.Status), seen.ring.Rotation()
+	last, stored := memory(&key.Status, key.Spec.Retain.Duration), seen.ring.Rotation()
 	ring, lost := rotation.Recover(now.UTC().Round(0), schedule(key.Spec), stored, seen.ring.Serial(), last)
 	seen.recovery.corrected = len(stored) > 0 && !slices.Equal(ring, stored)
 	var more []*signing.Key

@@ -485,3 +485,18 @@ func TestWhatCannotBeMovedInIsLeftAlone(t *testing.T) {
 		t.Errorf("got Ready for reason %s, want %s: another controller has it", got, want)
 	}
 }
+
+func TestTheEndOfALostKeyIsTheOneThatWasPublished(t *testing.T) {
+	b := newBench(t, v1alpha1.SigningKeySpec{})
+	b.clock.SetTime(start.Add(400 * time.Millisecond))
+	b.publish()
+	old := b.active()
+	b.step(publishLead)
+	before, _ := b.published().Lookup(old)
+	b.lose()
+	b.reconcile()
+	after, ok := b.published().Lookup(old)
+	if !ok || !after.NotAfter().Equal(before.NotAfter()) {
+		t.Errorf("got the end put to %v, want %v as published", after.NotAfter(), before.NotAfter())
+	}
+}
