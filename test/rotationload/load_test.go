@@ -41,8 +41,7 @@ func length(t *testing.T) time.Duration {
 }
 
 func TestRotationsUnderLoadRefuseNoValidTokenAndLetNoneOutliveItsTime(t *testing.T) {
-	ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
+	ctx, _ := signal.NotifyContext(t.Context(), syscall.SIGTERM, syscall.SIGINT) // until the process ends
 	seed := uint64(time.Now().UnixNano())
 	run := length(t)
 	t.Logf("seed %d, %s", seed, run)
