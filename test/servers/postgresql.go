@@ -92,6 +92,20 @@ func (p *PostgreSQL) Do(t testing.TB, dsn, statement string) {
 	}
 }
 
+// Size is how many bytes a database takes on disk.
+func (p *PostgreSQL) Size(t testing.TB, dsn string) (bytes int64) {
+	t.Helper()
+	connection, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = connection.Close(context.Background()) }()
+	if err := connection.QueryRow(t.Context(), "SELECT pg_database_size(current_database())").Scan(&bytes); err != nil {
+		t.Fatal(err)
+	}
+	return bytes
+}
+
 func (p *PostgreSQL) dsn(database string) string {
 	at := url.URL{Scheme: "postgres", User: url.UserPassword("latchkey", Password), Host: p.address, Path: "/" + database}
 	return at.String()

@@ -7,8 +7,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -38,9 +40,18 @@ func StartRedis(t testing.TB, settings ...string) *Redis {
 	write(t, file, config)
 	r.Server = &Server{t: t, name: "Redis", log: filepath.Join(dir, "log"), command: func() *exec.Cmd { return exec.Command(program, file) },
 		ready: func() error {
+			if connection, err := net.DialTimeout("tcp", r.address, time.Second); err != nil { // the driver would log it
+				return err
+			} else if err := connection.Close(); err != nil {
+				return err
+			}
 			client := redis.NewClient(&redis.Options{Addr: r.address, Password: Password, MaxRetries: -1, DialerRetries: 1})
 			defer func() { _ = client.Close() }()
-			return client.Ping(t.Context()).Err()
+			err := client.Ping(t.Context()).Err()
+			if err != nil && strings.Contains(err.Error(), "WRONGPASS") { // a test's own setting
+				return nil
+			}
+			return err
 		}}
 	t.Cleanup(r.Kill)
 	r.Start()
@@ -50,6 +61,22 @@ func StartRedis(t testing.TB, settings ...string) *Redis {
 // Database returns the URL of an empty database.
 func (r *Redis) Database() string {
 	return r.URL(int(r.databases.Add(1)))
+}
+
+// Size is how many bytes of memory the server uses.
+func (r *Redis) Size(t testing.TB) int64 {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: r.address, Password: Password})
+	defer func() { _ = client.Close() }()
+	info, err := client.InfoMap(t.Context(), "memory").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes, err := strconv.ParseInt(info["Memory"]["used_memory"], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes
 }
 
 // URL returns the URL of a database.

@@ -90,7 +90,7 @@ type Session struct {
 	Data        string    // whatever the token service wants to know again at a refresh; stores do not look into it
 }
 
-// Device is what a client shows of itself. The caller bounds the lengths.
+// Device is what a client shows of itself. The caller bounds the lengths of this and all other text, which is UTF-8 without NUL.
 type Device struct {
 	Address   string
 	UserAgent string

@@ -26,6 +26,7 @@ const readers = 4
 
 // Store is a store.Store in a file.
 type Store struct {
+	path  string
 	write *sql.DB // one connection
 	read  *sql.DB
 
@@ -60,7 +61,7 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 		return nil, err
 	}
 
-	s := &Store{}
+	s := &Store{path: path}
 	defer func() {
 		if err != nil {
 			_ = s.Close() // why it was not opened matters more
@@ -394,10 +395,25 @@ func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit
 		_, fault = tx.ExecContext(ctx, `DELETE FROM counters WHERE key IN (SELECT key FROM counters WHERE ends_at <= ? LIMIT ?)`, now.UnixMilli(), limit)
 		return fault
 	})
-	if err == nil {
-		s.pruned = next
+	if err != nil {
+		return sessions, revocations, err
 	}
-	return sessions, revocations, err
+	s.pruned = next
+	return sessions, revocations, s.trim(ctx)
+}
+
+// maxLog is how long the log may get. SQLite begins it anew by itself, but only in a moment when nobody reads, and under a flood there is none.
+const maxLog = 64 << 20
+
+// trim empties a log that has become too long. Whoever writes waits meanwhile.
+func (s *Store) trim(ctx context.Context) error {
+	if log, err := os.Stat(s.path + "-wal"); err != nil || log.Size() < maxLog {
+		return nil //nolint:nilerr // there is no log
+	}
+	if _, err := s.write.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		return fmt.Errorf("empty the log: %w", err)
+	}
+	return nil
 }
 
 // overdue reads pairs of an id and whether it is over, and returns up to limit of those that are, and where to go on: after the last one

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store/sqlite"
@@ -53,6 +54,34 @@ func TestKeepsItsFilesToItself(t *testing.T) {
 		if got, want := info.Mode().Perm(), os.FileMode(0o600); got != want {
 			t.Errorf("mode of %s: got %o, want %o", file.Name(), got, want)
 		}
+	}
+}
+
+// Under a flood there is always somebody who reads, and the log would grow until the volume is full.
+func TestALogThatHasGrownIsEmptied(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sessions.db")
+	s, err := sqlite.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	n := store.Session{ID: store.NewSessionID(), User: "alice", Data: strings.Repeat("x", 70<<20)}
+	if _, err = s.Create(t.Context(), n, store.Limit{Sessions: 5}, store.Horizon{}); err != nil {
+		t.Fatal(err)
+	}
+	size := func() int64 {
+		log, err := os.Stat(path + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return log.Size()
+	}
+	before := size()
+	if _, _, err := s.Prune(t.Context(), store.Horizon{}, time.Now(), 10); err != nil {
+		t.Fatal(err)
+	}
+	if after := size(); before == 0 || after != 0 {
+		t.Errorf("the log has %d bytes, and then %d, want it emptied", before, after)
 	}
 }
 

@@ -2,10 +2,12 @@ package storetest
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 	"github.com/latchkey-dev/latchkey/internal/revocation"
@@ -27,7 +29,7 @@ func unnumbered(t *testing.T, s store.Store, want ...store.Revocation) {
 	for i := range got {
 		got[i].Number = 0
 	}
-	if diff := cmp.Diff(got, want); diff != "" {
+	if diff := cmp.Diff(got, want, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("revocations (-got +want):\n%s", diff)
 	}
 }
@@ -117,5 +119,29 @@ func stepsAhead(t *testing.T, open Open) {
 	}
 	if after < before+store.NumberStep {
 		t.Errorf("the last number is %d for the first process and %d for the second, want a step of %d", before, after, store.NumberStep)
+	}
+}
+
+func (suite Suite) madeByMany(t *testing.T, open Open) {
+	if !suite.Shared {
+		t.Skip("one process has it for itself")
+	}
+	const processes = 10
+	names := make([]string, processes)
+	var wg sync.WaitGroup
+	for i := range names {
+		s := opened(t, open)
+		wg.Go(func() {
+			var err error
+			if names[i], _, err = s.Stream(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, name := range names {
+		if name != names[0] {
+			t.Errorf("streams: got %v, want one", names)
+		}
 	}
 }

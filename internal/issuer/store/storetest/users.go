@@ -203,7 +203,7 @@ func counts(t *testing.T, open Open) {
 	if _, _, err := one.Prune(t.Context(), store.Horizon{}, start.Add(time.Hour), 10); err != nil {
 		t.Fatal(err)
 	}
-	hit(one, key, start.Add(time.Minute), 1, start.Add(2*time.Minute))
+	hit(one, key, start.Add(time.Hour), 1, start.Add(time.Hour+time.Minute))
 }
 
 func parallelCounts(t *testing.T, open Open) {
