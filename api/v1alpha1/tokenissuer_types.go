@@ -8,6 +8,7 @@ import (
 // TokenIssuerSpec says who is signed in, what tokens they get, and for how long.
 //
 // +kubebuilder:validation:XValidation:rule="duration(self.accessToken.ttl) < duration(self.refreshToken.idleLifetime)",message="accessToken.ttl must be shorter than refreshToken.idleLifetime: the refresh token is there to outlive the access token",fieldPath=".accessToken.ttl"
+// +kubebuilder:validation:XValidation:rule="self.replicas <= 1 || !has(self.store.sqlite)",message="more than one replica needs a store that they can share: store.postgreSQL or store.redis",fieldPath=".replicas"
 type TokenIssuerSpec struct {
 	// issuer is the identifier that tokens carry in iss (RFC 7519): an https or http URL without query, fragment or trailing slash.
 	// Once tokens are out, changing it makes every verifier refuse them.
@@ -38,10 +39,17 @@ type TokenIssuerSpec struct {
 	// +required
 	Login Login `json:"login,omitempty,omitzero"`
 
-	// storage is the volume that holds the session database (SQLite).
-	// +kubebuilder:default={}
+	// store is where sessions are kept; exactly one of its fields. Default: sqlite. Another store begins empty: everybody signs in again.
+	// +kubebuilder:default={sqlite: {}}
 	// +optional
-	Storage Storage `json:"storage,omitempty,omitzero"`
+	Store Store `json:"store,omitempty,omitzero"`
+
+	// replicas is how many pods serve, 1 to 20. More than one needs a store that they can share: postgreSQL or redis. Default: 1.
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=20
+	// +optional
+	Replicas int32 `json:"replicas,omitempty"`
 }
 
 // AccessToken shapes the access tokens: JWTs of type at+jwt (RFC 9068).
@@ -127,9 +135,26 @@ type Login struct {
 	UsersSecretRef ObjectRef `json:"usersSecretRef,omitempty,omitzero"`
 }
 
-// Storage is the volume that holds the session database.
-type Storage struct {
-	// size of the volume. Default: 1Gi, which holds several million sessions.
+// Store is where sessions are kept.
+//
+// +kubebuilder:validation:ExactlyOneOf=sqlite;postgreSQL;redis
+type Store struct {
+	// sqlite keeps sessions in a file on a volume, for one replica.
+	// +optional
+	SQLite *SQLiteStore `json:"sqlite,omitempty"`
+
+	// postgreSQL keeps sessions in a PostgreSQL database, for any number of replicas.
+	// +optional
+	PostgreSQL *PostgreSQLStore `json:"postgreSQL,omitempty"`
+
+	// redis keeps sessions in Redis, for any number of replicas.
+	// +optional
+	Redis *RedisStore `json:"redis,omitempty"`
+}
+
+// SQLiteStore is the volume that holds the session database.
+type SQLiteStore struct {
+	// size of the volume. Default: 1Gi, which holds two million sessions.
 	// +kubebuilder:default="1Gi"
 	// +kubebuilder:validation:XValidation:rule="quantity(self).isGreaterThan(quantity('0'))",message="must be more than nothing"
 	// +optional
@@ -140,6 +165,51 @@ type Storage struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	StorageClassName *string `json:"storageClassName,omitempty"`
+}
+
+// PostgreSQLStore is a PostgreSQL database of the TokenIssuer's own.
+type PostgreSQLStore struct {
+	// dsnSecretRef names the key of a Secret in this namespace that holds the database's URL,
+	// postgres://user:password@host:5432/database. The server must speak TLS, and its certificate is checked (verify-full) without being
+	// asked for; loopback addresses and Unix sockets may go without. A change is in force for new connections within a second or so.
+	// +required
+	DSNSecretRef SecretKeyRef `json:"dsnSecretRef,omitempty,omitzero"`
+
+	// caSecretRef names the key of a Secret in this namespace with the certificates, in PEM, of the authorities that vouch for the server.
+	// Unset: the authorities that browsers trust.
+	// +optional
+	CASecretRef *SecretKeyRef `json:"caSecretRef,omitempty"`
+}
+
+// RedisStore is a database of a Redis server, of the TokenIssuer's own: appendonly yes, appendfsync always, maxmemory-policy noeviction. A
+// server that would forget sessions is refused.
+type RedisStore struct {
+	// urlSecretRef names the key of a Secret in this namespace that holds the server's URL, rediss://user:password@host:6379/0. Its
+	// certificate is checked; loopback addresses and Unix sockets may go without TLS, by redis: or unix:. A change is in force for new
+	// connections within a second or so.
+	// +required
+	URLSecretRef SecretKeyRef `json:"urlSecretRef,omitempty,omitzero"`
+
+	// caSecretRef names the key of a Secret in this namespace with the certificates, in PEM, of the authorities that vouch for the server.
+	// Unset: the authorities that browsers trust.
+	// +optional
+	CASecretRef *SecretKeyRef `json:"caSecretRef,omitempty"`
+}
+
+// SecretKeyRef names one key of a Secret in the same namespace.
+type SecretKeyRef struct {
+	// name of the Secret.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Name string `json:"name,omitempty"`
+
+	// key within the Secret.
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Key string `json:"key,omitempty"`
 }
 
 // TokenIssuerStatus is what the manager last saw and did.

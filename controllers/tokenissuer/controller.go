@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
@@ -38,6 +39,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups="",resources=configmaps;services;persistentvolumeclaims,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile brings one token service up to what its TokenIssuer says.
@@ -62,7 +64,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 // observed is everything that a verdict on a TokenIssuer depends on.
 type observed struct {
 	signingKey *v1alpha1.SigningKey // nil: not there
-	users      bool                 // the Secret with the users is there
+	missing    []secretRef          // Secrets that are not there
 	deployment *appsv1.Deployment   // as applied last; empty: not there
 }
 
@@ -75,14 +77,18 @@ func (r *Reconciler) observe(ctx context.Context, issuer *v1alpha1.TokenIssuer) 
 	if err != nil {
 		return nil, fmt.Errorf("read the SigningKey: %w", err)
 	}
-	// Whether it is there is all that matters here: the token service alone reads what is in it.
-	users := &metav1.PartialObjectMetadata{}
-	users.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	err = r.Client.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: issuer.Spec.Login.UsersSecretRef.Name}, users)
-	if client.IgnoreNotFound(err) != nil {
-		return nil, fmt.Errorf("look for the users' Secret: %w", err)
+	for _, ref := range secretsOf(issuer) {
+		// Whether it is there is all that matters here: the token service alone reads what is in it.
+		secret := &metav1.PartialObjectMetadata{}
+		secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+		err = r.Client.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: ref.name}, secret)
+		if apierrors.IsNotFound(err) {
+			seen.missing, err = append(seen.missing, ref), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look for the Secret of %s: %w", ref.path, err)
+		}
 	}
-	seen.users = err == nil
 	err = r.Client.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: objectName(issuer)}, seen.deployment)
 	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("read the Deployment: %w", err)
@@ -91,6 +97,27 @@ func (r *Reconciler) observe(ctx context.Context, issuer *v1alpha1.TokenIssuer) 
 		seen.deployment = &appsv1.Deployment{}
 	}
 	return seen, nil
+}
+
+// secretRef is a field of the spec that names a Secret.
+type secretRef struct{ path, name string }
+
+// secretsOf are the Secrets of other people's that a TokenIssuer refers to.
+func secretsOf(issuer *v1alpha1.TokenIssuer) []secretRef {
+	refs := []secretRef{{"login.usersSecretRef", issuer.Spec.Login.UsersSecretRef.Name}}
+	if store := issuer.Spec.Store.PostgreSQL; store != nil {
+		refs = append(refs, secretRef{"store.postgreSQL.dsnSecretRef", store.DSNSecretRef.Name})
+		if store.CASecretRef != nil {
+			refs = append(refs, secretRef{"store.postgreSQL.caSecretRef", store.CASecretRef.Name})
+		}
+	}
+	if store := issuer.Spec.Store.Redis; store != nil {
+		refs = append(refs, secretRef{"store.redis.urlSecretRef", store.URLSecretRef.Name})
+		if store.CASecretRef != nil {
+			refs = append(refs, secretRef{"store.redis.caSecretRef", store.CASecretRef.Name})
+		}
+	}
+	return refs
 }
 
 // certify keeps a serving certificate in the Secret <name>-issuer-tls and returns when it is to be renewed. It needs nothing from the spec,
@@ -128,7 +155,12 @@ func (r *Reconciler) apply(ctx context.Context, issuer *v1alpha1.TokenIssuer, se
 	if err := objects.Apply(ctx, issuer, &corev1.ConfigMap{}, config); err != nil {
 		return err
 	}
-	if err := objects.Apply(ctx, issuer, &corev1.PersistentVolumeClaim{}, renderVolume(issuer)); err != nil {
+	if issuer.Spec.Store.SQLite != nil {
+		if err := objects.Apply(ctx, issuer, &corev1.PersistentVolumeClaim{}, renderVolume(issuer)); err != nil {
+			return err
+		}
+	}
+	if err := objects.Apply(ctx, issuer, &policyv1.PodDisruptionBudget{}, renderBudget(issuer)); err != nil {
 		return err
 	}
 	if err := objects.Apply(ctx, issuer, &corev1.Service{}, renderService(issuer)); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -245,7 +246,7 @@ func TestOneChangeIsOneWrite(t *testing.T) {
 		{name: "other users are another volume", want: "PATCH deployments", change: func(s *v1alpha1.TokenIssuerSpec) {
 			s.Login.UsersSecretRef.Name = "key-signing-users"
 		}},
-		{name: "the volume grows", change: func(s *v1alpha1.TokenIssuerSpec) { s.Storage.Size = resource.MustParse("2Gi") }, want: "PATCH persistentvolumeclaims"},
+		{name: "the volume grows", change: func(s *v1alpha1.TokenIssuerSpec) { s.Store.SQLite.Size = resource.MustParse("2Gi") }, want: "PATCH persistentvolumeclaims"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -450,12 +451,107 @@ func TestAManagerKilledBetweenAnyTwoWritesIsFollowedByOneThatGoesOn(t *testing.T
 			t.Errorf("killed after %d writes: writes once all is done (-got +want):\n%s", writes, diff)
 		}
 		if err == nil {
-			if want := 6; writes != want {
+			if want := 7; writes != want {
 				t.Errorf("got %d writes in a first reconcile, want %d", writes, want)
 			}
 			return
 		}
 	}
+}
+
+func TestASharedStoreIsMountedAndServedByManyPods(t *testing.T) {
+	ref := func(name string) v1alpha1.SecretKeyRef { return v1alpha1.SecretKeyRef{Name: name, Key: "the-key"} }
+	authority := ref("authority")
+	for _, test := range []struct {
+		name, flag, missing string
+		store               v1alpha1.Store
+	}{
+		{name: "PostgreSQL", flag: "--postgresql=/etc/latchkey/store", missing: `store.postgreSQL.dsnSecretRef: Secret "database" does not exist`,
+			store: v1alpha1.Store{PostgreSQL: &v1alpha1.PostgreSQLStore{DSNSecretRef: ref("database"), CASecretRef: &authority}}},
+		{name: "Redis", flag: "--redis=/etc/latchkey/store", missing: `store.redis.urlSecretRef: Secret "database" does not exist`,
+			store: v1alpha1.Store{Redis: &v1alpha1.RedisStore{URLSecretRef: ref("database"), CASecretRef: &authority}}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t)
+			issuer := b.issuer()
+			issuer.Spec.Store, issuer.Spec.Replicas = test.store, 3
+			b.must(b.client.Update(ctx, issuer))
+			b.reconcile()
+			if got := meta.FindStatusCondition(b.issuer().Status.Conditions, "Accepted").Message; got != test.missing {
+				t.Errorf("got %q, want %q", got, test.missing)
+			}
+			b.must(b.client.Create(ctx, &corev1.Secret{ObjectMeta: b.named("database")}))
+			b.must(b.client.Create(ctx, &corev1.Secret{ObjectMeta: b.named("authority")}))
+			b.reconcile()
+			if got, want := b.conditions(), "Accepted Progressing"; got != want {
+				t.Fatalf("got %s, want %s", got, want)
+			}
+
+			spec := get(b, &appsv1.Deployment{}, "auth-issuer").Spec
+			if got, want := *spec.Replicas, int32(3); got != want {
+				t.Errorf("got %d replicas, want %d", got, want)
+			}
+			if got, want := spec.Strategy.Type, appsv1.RollingUpdateDeploymentStrategyType; got != want {
+				t.Errorf("got strategy %s, want %s", got, want)
+			}
+			args := strings.Join(spec.Template.Spec.Containers[0].Args, " ")
+			if !strings.Contains(args, test.flag) || !strings.Contains(args, "--owner="+b.namespace+"/auth") || strings.Contains(args, "--data") {
+				t.Errorf("got arguments %s, want %s and the owner", args, test.flag)
+			}
+			if _, err := issuerOptions(args); err != nil {
+				t.Errorf("the token service does not take its arguments: %v", err)
+			}
+			sources := map[string]string{}
+			for _, volume := range spec.Template.Spec.Volumes {
+				if volume.Name == "latchkey-store" {
+					for _, source := range volume.Projected.Sources {
+						sources[source.Secret.Items[0].Path] = source.Secret.Name + "/" + source.Secret.Items[0].Key
+					}
+				}
+			}
+			if diff := cmp.Diff(sources, map[string]string{"url": "database/the-key", "ca.crt": "authority/the-key"}); diff != "" {
+				t.Errorf("files of the store (-got +want):\n%s", diff)
+			}
+			var claims corev1.PersistentVolumeClaimList
+			b.must(b.client.List(ctx, &claims, client.InNamespace(b.namespace)))
+			if got := len(claims.Items); got != 0 {
+				t.Errorf("got %d volumes, want none", got)
+			}
+			budget := get(b, &policyv1.PodDisruptionBudget{}, "auth-issuer")
+			if got, want := budget.Spec.MaxUnavailable.IntValue(), 1; got != want {
+				t.Errorf("got a budget of %d, want %d", got, want)
+			}
+		})
+	}
+}
+
+func TestATokenIssuerMovesToASharedStoreAndBack(t *testing.T) {
+	b := newBench(t)
+	b.must(b.client.Create(ctx, &corev1.Secret{ObjectMeta: b.named("database")}))
+	for _, test := range []struct {
+		store v1alpha1.Store
+		want  appsv1.DeploymentStrategyType
+	}{
+		{store: v1alpha1.Store{SQLite: &v1alpha1.SQLiteStore{Size: resource.MustParse("1Gi")}}, want: appsv1.RecreateDeploymentStrategyType},
+		{store: v1alpha1.Store{Redis: &v1alpha1.RedisStore{URLSecretRef: v1alpha1.SecretKeyRef{Name: "database", Key: "url"}}}, want: appsv1.RollingUpdateDeploymentStrategyType},
+		{store: v1alpha1.Store{SQLite: &v1alpha1.SQLiteStore{Size: resource.MustParse("1Gi")}}, want: appsv1.RecreateDeploymentStrategyType},
+	} {
+		issuer := b.issuer()
+		issuer.Spec.Store = test.store
+		b.must(b.client.Update(ctx, issuer))
+		b.reconcile()
+		spec := get(b, &appsv1.Deployment{}, "auth-issuer").Spec
+		if spec.Strategy.Type != test.want || (spec.Strategy.RollingUpdate != nil) != (test.want == appsv1.RollingUpdateDeploymentStrategyType) {
+			t.Errorf("got strategy %+v, want %s", spec.Strategy, test.want)
+		}
+		if got, want := len(spec.Template.Spec.Volumes), 5; got != want {
+			t.Errorf("got %d volumes, want %d", got, want)
+		}
+	}
+}
+
+func issuerOptions(args string) (issuer.Options, error) {
+	return issuer.ParseFlags(strings.Split(strings.ReplaceAll(args, "$(POD_IP)", "10.0.0.1"), " "), io.Discard)
 }
 
 func TestTransitionsOfATokenIssuerAreEventsAndIdlingIsNone(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	applyapps "k8s.io/client-go/applyconfigurations/apps/v1"
 	applycore "k8s.io/client-go/applyconfigurations/core/v1"
 	applymeta "k8s.io/client-go/applyconfigurations/meta/v1"
+	applypolicy "k8s.io/client-go/applyconfigurations/policy/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
@@ -51,13 +52,13 @@ func renderConfig(issuer *v1alpha1.TokenIssuer) (*applycore.ConfigMapApplyConfig
 		WithData(map[string]string{config.File: string(document)}), nil
 }
 
-// renderVolume asks for the volume with the session database. It goes when the TokenIssuer goes.
+// renderVolume asks for the volume with the session database, where that is a file. It goes when the TokenIssuer goes.
 func renderVolume(issuer *v1alpha1.TokenIssuer) *applycore.PersistentVolumeClaimApplyConfiguration {
 	spec := applycore.PersistentVolumeClaimSpec().
 		WithAccessModes(corev1.ReadWriteOnce).
 		WithResources(applycore.VolumeResourceRequirements().
-			WithRequests(corev1.ResourceList{corev1.ResourceStorage: issuer.Spec.Storage.Size}))
-	if class := issuer.Spec.Storage.StorageClassName; class != nil {
+			WithRequests(corev1.ResourceList{corev1.ResourceStorage: issuer.Spec.Store.SQLite.Size}))
+	if class := issuer.Spec.Store.SQLite.StorageClassName; class != nil {
 		spec.WithStorageClassName(*class)
 	}
 	return applycore.PersistentVolumeClaim(objectName(issuer), issuer.Namespace).WithLabels(labels(issuer)).WithSpec(spec)
@@ -76,13 +77,21 @@ func renderService(issuer *v1alpha1.TokenIssuer) *applycore.ServiceApplyConfigur
 				WithTargetPort(intstr.FromInt32(servicePort))))
 }
 
-// renderDeployment runs one replica, and never two at a time: the session database is a file with one writer.
+// renderBudget lets nodes be drained one pod at a time.
+func renderBudget(issuer *v1alpha1.TokenIssuer) *applypolicy.PodDisruptionBudgetApplyConfiguration {
+	return applypolicy.PodDisruptionBudget(objectName(issuer), issuer.Namespace).
+		WithLabels(labels(issuer)).
+		WithSpec(applypolicy.PodDisruptionBudgetSpec().
+			WithMaxUnavailable(intstr.FromInt32(1)).
+			WithSelector(applymeta.LabelSelector().WithMatchLabels(selector(issuer))))
+}
+
 func renderDeployment(issuer *v1alpha1.TokenIssuer, image string) *applyapps.DeploymentApplyConfiguration {
 	return applyapps.Deployment(objectName(issuer), issuer.Namespace).
 		WithLabels(labels(issuer)).
 		WithSpec(applyapps.DeploymentSpec().
-			WithReplicas(1).
-			WithStrategy(applyapps.DeploymentStrategy().WithType(appsv1.RecreateDeploymentStrategyType)).
+			WithReplicas(issuer.Spec.Replicas).
+			WithStrategy(renderStrategy(issuer)).
 			WithSelector(applymeta.LabelSelector().WithMatchLabels(selector(issuer))).
 			WithTemplate(applycore.PodTemplateSpec().
 				WithLabels(labels(issuer)).
@@ -95,17 +104,75 @@ func renderDeployment(issuer *v1alpha1.TokenIssuer, image string) *applyapps.Dep
 				WithSpec(renderPod(issuer, image))))
 }
 
-// mounts are the volumes of the pod and where the token service finds them. Their names begin with "latchkey-": by that the manager
-// knows which volumes to bring up to date when what they show has changed.
-var mounts = []struct{ volume, flag, path string }{
-	{volume: "latchkey-config", flag: "--config", path: "/etc/latchkey/config"},
-	{volume: "latchkey-ring", flag: "--ring", path: "/etc/latchkey/ring"},
-	{volume: "latchkey-users", flag: "--users", path: "/etc/latchkey/users"},
-	{volume: "latchkey-tls", flag: "--tls", path: "/etc/latchkey/tls"},
-	{volume: dataVolume, flag: "--data", path: "/var/lib/latchkey"},
+// renderStrategy never runs two pods at a time on a file, which has one writer; elsewhere the next one serves before the last one goes.
+func renderStrategy(issuer *v1alpha1.TokenIssuer) *applyapps.DeploymentStrategyApplyConfiguration {
+	if issuer.Spec.Store.SQLite != nil {
+		return applyapps.DeploymentStrategy().WithType(appsv1.RecreateDeploymentStrategyType)
+	}
+	return applyapps.DeploymentStrategy().
+		WithType(appsv1.RollingUpdateDeploymentStrategyType).
+		WithRollingUpdate(applyapps.RollingUpdateDeployment().WithMaxUnavailable(intstr.FromInt32(0)).WithMaxSurge(intstr.FromInt32(1)))
 }
 
-const dataVolume = "latchkey-data"
+// mount is a volume of the pod, and where the token service finds it.
+type mount struct{ volume, flag, path string }
+
+const (
+	dataVolume  = "latchkey-data"
+	storeVolume = "latchkey-store"
+)
+
+// mountsOf are the volumes of the pod. Their names begin with "latchkey-": by that the manager knows which volumes to bring up to date when
+// what they show has changed.
+func mountsOf(issuer *v1alpha1.TokenIssuer) []mount {
+	mounts := []mount{
+		{volume: "latchkey-config", flag: "--config", path: "/etc/latchkey/config"},
+		{volume: "latchkey-ring", flag: "--ring", path: "/etc/latchkey/ring"},
+		{volume: "latchkey-users", flag: "--users", path: "/etc/latchkey/users"},
+		{volume: "latchkey-tls", flag: "--tls", path: "/etc/latchkey/tls"},
+	}
+	switch store := issuer.Spec.Store; {
+	case store.PostgreSQL != nil:
+		return append(mounts, mount{volume: storeVolume, flag: "--postgresql", path: "/etc/latchkey/store"})
+	case store.Redis != nil:
+		return append(mounts, mount{volume: storeVolume, flag: "--redis", path: "/etc/latchkey/store"})
+	default:
+		return append(mounts, mount{volume: dataVolume, flag: "--data", path: "/var/lib/latchkey"})
+	}
+}
+
+// renderStore is the volume that sessions are on, or that says where they are.
+func renderStore(issuer *v1alpha1.TokenIssuer) *applycore.VolumeApplyConfiguration {
+	url, authority := storeSecrets(issuer)
+	if url == nil {
+		return applycore.Volume().WithName(dataVolume).
+			WithPersistentVolumeClaim(applycore.PersistentVolumeClaimVolumeSource().WithClaimName(objectName(issuer)))
+	}
+	projected := applycore.ProjectedVolumeSource().WithDefaultMode(0o440).WithSources(showKey(url, config.StoreURLFile))
+	if authority != nil {
+		projected.WithSources(showKey(authority, config.StoreAuthorityFile))
+	}
+	return applycore.Volume().WithName(storeVolume).WithProjected(projected)
+}
+
+// storeSecrets says which Secrets lead to a store elsewhere; both may be nil.
+func storeSecrets(issuer *v1alpha1.TokenIssuer) (url, authority *v1alpha1.SecretKeyRef) {
+	switch store := issuer.Spec.Store; {
+	case store.PostgreSQL != nil:
+		return &store.PostgreSQL.DSNSecretRef, store.PostgreSQL.CASecretRef
+	case store.Redis != nil:
+		return &store.Redis.URLSecretRef, store.Redis.CASecretRef
+	default:
+		return nil, nil
+	}
+}
+
+// showKey shows one key of a Secret as a file.
+func showKey(ref *v1alpha1.SecretKeyRef, file string) *applycore.VolumeProjectionApplyConfiguration {
+	return applycore.VolumeProjection().WithSecret(applycore.SecretProjection().
+		WithName(ref.Name).
+		WithItems(applycore.KeyToPath().WithKey(ref.Key).WithPath(file)))
+}
 
 // renderPod meets the restricted Pod Security Standard and has no service-account token: the token service never calls the API server.
 func renderPod(issuer *v1alpha1.TokenIssuer, image string) *applycore.PodSpecApplyConfiguration {
@@ -118,15 +185,19 @@ func renderPod(issuer *v1alpha1.TokenIssuer, image string) *applycore.PodSpecApp
 			WithRunAsGroup(user).
 			WithFSGroup(user).
 			WithSeccompProfile(applycore.SeccompProfile().WithType(corev1.SeccompProfileTypeRuntimeDefault))).
-		WithContainers(renderContainer(image)).
+		WithContainers(renderContainer(issuer, image)).
+		WithTopologySpreadConstraints(applycore.TopologySpreadConstraint().
+			WithMaxSkew(1).
+			WithTopologyKey(corev1.LabelHostname).
+			WithWhenUnsatisfiable(corev1.ScheduleAnyway).
+			WithLabelSelector(applymeta.LabelSelector().WithMatchLabels(selector(issuer)))).
 		WithVolumes(
 			applycore.Volume().WithName("latchkey-config").
 				WithConfigMap(applycore.ConfigMapVolumeSource().WithName(objectName(issuer))),
 			secretVolume("latchkey-ring", issuer.Spec.SigningKeyRef.Name+"-signing"),
 			secretVolume("latchkey-users", issuer.Spec.Login.UsersSecretRef.Name),
 			secretVolume("latchkey-tls", objectName(issuer)+"-tls"),
-			applycore.Volume().WithName(dataVolume).
-				WithPersistentVolumeClaim(applycore.PersistentVolumeClaimVolumeSource().WithClaimName(objectName(issuer))),
+			renderStore(issuer),
 		)
 }
 
@@ -135,7 +206,7 @@ func secretVolume(name, secret string) *applycore.VolumeApplyConfiguration {
 		WithSecret(applycore.SecretVolumeSource().WithSecretName(secret).WithDefaultMode(0o440))
 }
 
-func renderContainer(image string) *applycore.ContainerApplyConfiguration {
+func renderContainer(issuer *v1alpha1.TokenIssuer, image string) *applycore.ContainerApplyConfiguration {
 	container := applycore.Container().
 		WithName("issuer").
 		WithImage(image).
@@ -159,13 +230,16 @@ func renderContainer(image string) *applycore.ContainerApplyConfiguration {
 			WithAllowPrivilegeEscalation(false).
 			WithReadOnlyRootFilesystem(true).
 			WithCapabilities(applycore.Capabilities().WithDrop("ALL")))
-	for _, mount := range mounts {
+	for _, mount := range mountsOf(issuer) {
 		container.WithArgs(mount.flag + "=" + mount.path)
 		mounted := applycore.VolumeMount().WithName(mount.volume).WithMountPath(mount.path)
 		if mount.volume != dataVolume {
 			mounted.WithReadOnly(true)
 		}
 		container.WithVolumeMounts(mounted)
+	}
+	if url, _ := storeSecrets(issuer); url != nil {
+		container.WithArgs(fmt.Sprintf("--owner=%s/%s", issuer.Namespace, issuer.Name))
 	}
 	// The brackets are for clusters whose pods have IPv6 addresses; they do no harm around an IPv4 one.
 	return container.WithArgs(

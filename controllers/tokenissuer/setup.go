@@ -5,6 +5,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,18 +17,23 @@ import (
 )
 
 const (
-	bySigningKey  = "tokenissuer/signingKey"
-	byUsersSecret = "tokenissuer/usersSecret"
+	bySigningKey = "tokenissuer/signingKey"
+	bySecret     = "tokenissuer/secret"
 )
 
 // Setup registers the controller. Its watches name everything that a verdict depends on.
 func (r *Reconciler) Setup(mgr ctrl.Manager) error {
-	indexes := map[string]func(*v1alpha1.TokenIssuer) string{
-		bySigningKey:  func(issuer *v1alpha1.TokenIssuer) string { return issuer.Spec.SigningKeyRef.Name },
-		byUsersSecret: func(issuer *v1alpha1.TokenIssuer) string { return issuer.Spec.Login.UsersSecretRef.Name },
+	indexes := map[string]func(*v1alpha1.TokenIssuer) []string{
+		bySigningKey: func(issuer *v1alpha1.TokenIssuer) []string { return []string{issuer.Spec.SigningKeyRef.Name} },
+		bySecret: func(issuer *v1alpha1.TokenIssuer) (names []string) {
+			for _, ref := range secretsOf(issuer) {
+				names = append(names, ref.name)
+			}
+			return names
+		},
 	}
-	for field, value := range indexes {
-		index := func(object client.Object) []string { return []string{value(object.(*v1alpha1.TokenIssuer))} }
+	for field, values := range indexes {
+		index := func(object client.Object) []string { return values(object.(*v1alpha1.TokenIssuer)) }
 		if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.TokenIssuer{}, field, index); err != nil {
 			return err
 		}
@@ -39,8 +45,9 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		Owns(&corev1.PersistentVolumeClaim{}).
 		Owns(&corev1.Service{}).
 		Owns(&appsv1.Deployment{}).
+		Owns(&policyv1.PodDisruptionBudget{}).
 		Owns(&corev1.Secret{}, builder.OnlyMetadata).
-		Watches(&corev1.Secret{}, r.issuersWith(byUsersSecret), builder.OnlyMetadata).
+		Watches(&corev1.Secret{}, r.issuersWith(bySecret), builder.OnlyMetadata).
 		Watches(&v1alpha1.SigningKey{}, r.issuersWith(bySigningKey)).
 		Complete(r)
 }

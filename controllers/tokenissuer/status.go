@@ -34,8 +34,8 @@ func judge(issuer *v1alpha1.TokenIssuer, seen *observed) verdict {
 	if _, err := renderConfig(issuer); err != nil {
 		return verdict{v1alpha1.ReasonInvalid, err.Error()}
 	}
-	if !seen.users {
-		return verdict{v1alpha1.ReasonRefNotFound, fmt.Sprintf("login.usersSecretRef: Secret %q does not exist", spec.Login.UsersSecretRef.Name)}
+	if len(seen.missing) > 0 {
+		return verdict{v1alpha1.ReasonRefNotFound, fmt.Sprintf("%s: Secret %q does not exist", seen.missing[0].path, seen.missing[0].name)}
 	}
 	if seen.signingKey.Status.ActiveKeyID == "" {
 		return verdict{v1alpha1.ReasonRefNotReady, fmt.Sprintf("signingKeyRef: SigningKey %q has no key that signs yet", spec.SigningKeyRef.Name)}

@@ -14,7 +14,7 @@ type applied struct {
 }
 
 // adminRoutes answers on the admin port. Whoever reaches the pod may see it, so it tells of no user and no session.
-func adminRoutes(m *materials, volumes []*volume, j *journal, metrics *metrics) http.Handler {
+func adminRoutes(m *materials, volumes []*volume, j *journal, c *clock, metrics *metrics) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeText(w, http.StatusOK, "listening") // all ports were bound before this one was served
@@ -26,6 +26,10 @@ func adminRoutes(m *materials, volumes []*volume, j *journal, metrics *metrics) 
 		}
 		if j.since(0).err != nil { // which may name the database and its user
 			writeText(w, http.StatusServiceUnavailable, "the session store is not available; the log says why")
+			return
+		}
+		if err := c.fault(); err != nil {
+			writeText(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
 		writeText(w, http.StatusOK, "ready")

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 )
 
 // The routes. Apps reach all but the last under their policy's prefix, through the sidecar.
@@ -80,7 +82,11 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, serve func(http.
 	}
 	var refused *refusal
 	if !errors.As(err, &refused) {
-		if r.Context().Err() == nil {
+		switch {
+		case r.Context().Err() != nil: // the client has hung up
+		case errors.Is(err, store.ErrUnavailable): // which the journal tells once for all requests
+			h.log.Debug("request failed", "path", r.URL.Path, "error", err)
+		default:
 			h.log.Error("request failed", "path", r.URL.Path, "error", err)
 		}
 		refused = errUnavailable

@@ -9,12 +9,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/issuer/session"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 )
 
 const (
 	// lookEvery is how often the journal looks without being told, for what another process has written or what an error has hidden.
 	lookEvery = time.Second
+	// lateness is how long a request may have been at work when the store went away.
+	lateness = 5 * time.Second
 	// page is how many revocations are read at once.
 	page = 1000
 )
@@ -34,6 +37,8 @@ type journal struct {
 	entries []store.Revocation
 	changed chan struct{} // closed when there are new ones
 	err     error         // of the last look
+	good    time.Time     // when the last look began that went well; zero: none yet
+	outage  session.Outage
 }
 
 func newJournal(s store.Store, now func() time.Time, log *slog.Logger) *journal {
@@ -87,6 +92,7 @@ func (j *journal) follow(ctx context.Context) error {
 
 // look takes in what the store has beyond the last number. There is never more than one look at a time.
 func (j *journal) look(ctx context.Context) error {
+	began := j.now()
 	stream, last, err := j.store.Stream(ctx)
 	if err != nil {
 		j.failed(err)
@@ -108,7 +114,7 @@ func (j *journal) look(ctx context.Context) error {
 		}
 		after = found[len(found)-1].Number
 	}
-	j.read(stream, last)
+	j.read(stream, last, began)
 	return nil
 }
 
@@ -119,9 +125,13 @@ func (j *journal) failed(err error) {
 }
 
 // read says that everything is in that the store had when it said so.
-func (j *journal) read(stream string, last int64) {
+func (j *journal) read(stream string, last int64, began time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if now := j.now(); !j.good.IsZero() && (j.err != nil || now.Sub(began) > lookEvery) {
+		j.outage = j.outageUntil(now)
+	}
+	j.good = began
 	j.stream, j.last, j.err = stream, max(j.last, last), nil // the last ones may have run out and be gone
 }
 
@@ -147,6 +157,21 @@ func (j *journal) add(found []store.Revocation) {
 		close(j.changed)
 		j.changed = make(chan struct{})
 	}
+}
+
+// lastOutage is the last time that the store could not be read, which may last still.
+func (j *journal) lastOutage() session.Outage {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.err != nil && !j.good.IsZero() {
+		return j.outageUntil(j.now())
+	}
+	return j.outage
+}
+
+// outageUntil is an outage since the last good look. What was asked shortly before that may have been answered too late for its client.
+func (j *journal) outageUntil(now time.Time) session.Outage {
+	return session.Outage{From: j.good.Add(-lateness), To: now}
 }
 
 // excerpt is what a journal holds at one moment, from some number on.

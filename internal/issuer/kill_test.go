@@ -46,9 +46,9 @@ func serveAsProcess() {
 func (w *world) process() (kill func()) {
 	w.t.Helper()
 	o := w.options()
-	command := exec.Command(os.Args[0], "--config="+o.Config, "--ring="+o.Ring, "--users="+o.Users, "--tls="+o.TLS, "--data="+o.Data,
-		"--listen="+w.address, "--admin-address="+w.admin)
-	command.Env = append(os.Environ(), asProcess+"=1")
+	command := exec.Command(os.Args[0], "--config="+o.Config, "--ring="+o.Ring, "--users="+o.Users, "--tls="+o.TLS,
+		"--data="+o.Data, "--postgresql="+o.PostgreSQL, "--redis="+o.Redis, "--owner="+o.Owner, "--listen="+w.address, "--admin-address="+w.admin)
+	command.Env = append(os.Environ(), asProcess+"=1", "GOMAXPROCS=1")
 	command.Stderr = w.log
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := command.Start(); err != nil {
@@ -67,11 +67,15 @@ func (w *world) process() (kill func()) {
 // A client that refreshes all the time loses its token service at a random moment, again and again. Whatever was written by then, the token
 // that it holds still works, and there is one successor to it.
 func TestAKilledProcessCostsNobodyTheirSession(t *testing.T) {
-	w := newWorld(t)
+	onEveryStore(t, killedProcess)
+}
+
+func killedProcess(t *testing.T, w *world) {
+	const kills = 10
 	kill := w.process()
 	token := w.login("alice").refresh()
 	refreshes, lost := 0, 0
-	for range 15 {
+	for range kills {
 		time.AfterFunc(time.Duration(rand.N(60_000))*time.Microsecond, kill)
 		for {
 			a, err := w.try(w.post("/refresh", token, ""))
@@ -96,8 +100,8 @@ func TestAKilledProcessCostsNobodyTheirSession(t *testing.T) {
 		}
 		token = w.mustRefresh(one.refresh()).refresh()
 	}
-	t.Logf("%d refreshes; %d of 15 kills came between the write and the answer", refreshes, lost)
-	if refreshes < 15 {
+	t.Logf("%d refreshes; %d of %d kills came between the write and the answer", refreshes, lost, kills)
+	if refreshes < kills {
 		t.Errorf("only %d refreshes: nothing was tried", refreshes)
 	}
 	w.checkLog()
@@ -105,7 +109,10 @@ func TestAKilledProcessCostsNobodyTheirSession(t *testing.T) {
 
 // A session that is being ended when the process dies is either ended and on the stream, or as good as before.
 func TestAKilledProcessEndsSessionsWholeOrNotAtAll(t *testing.T) {
-	w := newWorld(t)
+	onEveryStore(t, killedLogout)
+}
+
+func killedLogout(t *testing.T, w *world) {
 	kill := w.process()
 	ended, alive := 0, 0
 	for range 10 {

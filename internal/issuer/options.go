@@ -17,7 +17,12 @@ type Options struct {
 	Ring   string
 	Users  string
 	TLS    string
-	Data   string // directory of the session database; the only one that is written to
+
+	// Where sessions are kept: one of these.
+	Data       string // directory of an SQLite database; the only one that is written to
+	PostgreSQL string // directory, mounted by the kubelet, that says where the server is; see config.StoreURLFile
+	Redis      string // the same
+	Owner      string // the TokenIssuer, as namespace/name: a shared database belongs to one
 
 	Listen       netip.AddrPort // HTTPS
 	AdminAddress netip.AddrPort // HTTP: health, metrics, what is applied
@@ -36,7 +41,10 @@ func ParseFlags(args []string, help io.Writer) (Options, error) {
 	flags.StringVar(&o.Ring, "ring", "", "`directory` with the SigningKey's Secret: ring.json and jwks.json")
 	flags.StringVar(&o.Users, "users", "", "`directory` with users.yaml")
 	flags.StringVar(&o.TLS, "tls", "", "`directory` with tls.crt and tls.key")
-	flags.StringVar(&o.Data, "data", "", "`directory` for the session database")
+	flags.StringVar(&o.Data, "data", "", "`directory` for an SQLite database")
+	flags.StringVar(&o.PostgreSQL, "postgresql", "", "`directory` with url and ca.crt of a PostgreSQL server, instead of --data")
+	flags.StringVar(&o.Redis, "redis", "", "`directory` with url and ca.crt of a Redis server, instead of --data")
+	flags.StringVar(&o.Owner, "owner", "", "`namespace/name` of the TokenIssuer whose sessions a shared database holds")
 	flags.Var(&addrPort{&o.Listen}, "listen", "`ip:port` to serve HTTPS on")
 	flags.Var(&addrPort{&o.AdminAddress}, "admin-address", "`ip:port` to serve health, metrics and applied state on")
 	flags.TextVar(&o.LogLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
@@ -57,11 +65,23 @@ func ParseFlags(args []string, help io.Writer) (Options, error) {
 func (o *Options) check() error {
 	var faults []error
 	for _, dir := range []struct{ flag, value string }{
-		{"--config", o.Config}, {"--ring", o.Ring}, {"--users", o.Users}, {"--tls", o.TLS}, {"--data", o.Data},
+		{"--config", o.Config}, {"--ring", o.Ring}, {"--users", o.Users}, {"--tls", o.TLS},
 	} {
 		if dir.value == "" {
 			faults = append(faults, fmt.Errorf("%s: required", dir.flag))
 		}
+	}
+	stores := 0
+	for _, dir := range []string{o.Data, o.PostgreSQL, o.Redis} {
+		if dir != "" {
+			stores++
+		}
+	}
+	if stores != 1 {
+		faults = append(faults, errors.New("--data, --postgresql, --redis: one of these is required"))
+	}
+	if o.Data == "" && o.Owner == "" {
+		faults = append(faults, errors.New("--owner: required for a shared database"))
 	}
 	if !o.Listen.IsValid() {
 		faults = append(faults, errors.New("--listen: required"))

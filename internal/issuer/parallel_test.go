@@ -8,8 +8,12 @@ import (
 )
 
 func TestAThousandParallelRefreshesSignNobodyOut(t *testing.T) {
+	onEveryStore(t, thousandRefreshes)
+}
+
+func thousandRefreshes(t *testing.T, w *world) {
 	const total = 1000
-	w := start(t)
+	w.run()
 	token := w.login("alice").refresh()
 
 	answers := make([]answer, total)
@@ -84,8 +88,12 @@ func TestTabsThatRefreshTogetherStaySignedIn(t *testing.T) {
 }
 
 func TestAHundredParallelLoginsRespectTheLimit(t *testing.T) {
+	onEveryStore(t, hundredLogins)
+}
+
+func hundredLogins(t *testing.T, w *world) {
 	const total = 100
-	w := start(t)
+	w.run()
 	follower := w.follow("", 0)
 	follower.ready()
 	answers := make([]answer, total)

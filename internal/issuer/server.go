@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"runtime"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 
 	"github.com/latchkey-dev/latchkey/internal/issuer/session"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
-	"github.com/latchkey-dev/latchkey/internal/issuer/store/sqlite"
 	"github.com/latchkey-dev/latchkey/internal/panics"
 )
 
@@ -38,11 +36,11 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	database, err := sqlite.Open(ctx, filepath.Join(o.Data, databaseFile))
+	kept, located, err := database(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, database.Close()) }()
+	defer func() { err = errors.Join(err, kept.Close()) }()
 	var tcp net.ListenConfig
 	listener, err := tcp.Listen(ctx, "tcp", o.Listen.String())
 	if err != nil {
@@ -56,7 +54,8 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 	defer func() { _ = adminListener.Close() }()
 
 	metrics := newMetrics()
-	journal := newJournal(database, o.Now, log)
+	clock := newClock(kept, o.Now, log)
+	journal := newJournal(kept, clock.now, log)
 	metrics.follows(journal)
 	materials := &materials{}
 	volumes := []*volume{
@@ -65,10 +64,13 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 		{name: volumeUsers, dir: o.Users, apply: materials.applyUsers, metrics: metrics, log: log},
 		{name: volumeTLS, dir: o.TLS, apply: materials.applyTLS, metrics: metrics, log: log},
 	}
+	if located != nil {
+		volumes = append(volumes, &volume{name: volumeStore, dir: o.PostgreSQL + o.Redis, apply: located, metrics: metrics, log: log})
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	h := &handler{
 		materials: materials,
-		sessions:  &sessions{store: database, journal: journal, gate: newGate(runtime.GOMAXPROCS(0)), metrics: metrics, now: o.Now},
+		sessions:  &sessions{store: kept, journal: journal, gate: newGate(runtime.GOMAXPROCS(0)), metrics: metrics, now: clock.now},
 		streams:   &streams{journal: journal, materials: materials, metrics: metrics, stopping: ctx.Done()},
 		metrics:   metrics,
 		log:       log,
@@ -77,12 +79,13 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 	for _, v := range volumes {
 		group.Go(func() error { v.follow(ctx); return nil })
 	}
+	group.Go(func() error { clock.follow(ctx); return nil })
 	group.Go(func() error { return journal.follow(ctx) })
-	group.Go(func() error { prune(ctx, database, materials, o.Now, log); return nil })
+	group.Go(func() error { prune(ctx, kept, materials, clock.now, log); return nil })
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: materials.certificate}
 	group.Go(func() error { return serve(ctx, listener, secure, h.routes(), log) })
 	group.Go(func() error {
-		return serve(ctx, adminListener, nil, adminRoutes(materials, volumes, journal, metrics), log)
+		return serve(ctx, adminListener, nil, adminRoutes(materials, volumes, journal, clock, metrics), log)
 	})
 	log.Info("listening", "listen", o.Listen.String(), "admin", o.AdminAddress.String())
 	return group.Wait()

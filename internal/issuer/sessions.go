@@ -112,7 +112,7 @@ func (s *sessions) refresh(ctx context.Context, m *material, token string, base 
 			return grant{}, s.endBy(ctx, found, endedByRemoval, now, log, errSessionEnded)
 		}
 
-		verdict := session.Judge(now, m.config, found, counter)
+		verdict := session.Judge(now, m.config, s.journal.lastOutage(), found, counter)
 		rotatedAt := found.RotatedAt
 		switch verdict {
 		case session.Idle:

@@ -15,6 +15,7 @@ const (
 	volumeRing   = "latchkey-ring"
 	volumeUsers  = "latchkey-users"
 	volumeTLS    = "latchkey-tls"
+	volumeStore  = "latchkey-store"
 )
 
 // volumeState is what is known of a volume. Hashes are filetree.Hash of all that it held.

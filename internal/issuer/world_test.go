@@ -31,6 +31,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/pki"
 	"github.com/latchkey-dev/latchkey/internal/rotation"
 	"github.com/latchkey-dev/latchkey/internal/signing"
+	"github.com/latchkey-dev/latchkey/test/servers"
 )
 
 // world is a token service with everything around it: mounted directories, a database, clients.
@@ -43,6 +44,8 @@ type world struct {
 	roots   *x509.CertPool
 	client  *http.Client
 	log     *lockedBuffer
+	store   string        // "": SQLite; "postgresql" or "redis": says the volume store
+	skew    time.Duration // of this machine's clock, with a shared store
 
 	mu      sync.Mutex
 	secrets []string // must not turn up in the log
@@ -117,10 +120,21 @@ func start(t testing.TB) *world {
 // run runs the token service and returns how to stop it, which happens by itself when the test ends.
 func (w *world) run() (stop func()) {
 	w.t.Helper()
+	stop = w.runUnready()
+	w.awaitReady()
+	return stop
+}
+
+// runUnready does not wait for it to be ready.
+func (w *world) runUnready() (stop func()) {
+	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	options := w.options()
 	options.Now = w.clock.Now
+	if w.store != "" { // whose own clock counts
+		options.Now = func() time.Time { return time.Now().Add(w.skew) }
+	}
 	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	go func() { done <- issuer.Run(ctx, options, log) }()
 	stop = sync.OnceFunc(func() {
@@ -137,16 +151,28 @@ func (w *world) run() (stop func()) {
 		w.checkLog()
 	})
 	w.t.Cleanup(stop)
-	w.awaitReady()
+	w.eventually("listening", func() bool {
+		status, _, err := w.tryAdmin("/healthz")
+		return err == nil && status == http.StatusOK
+	})
 	return stop
 }
 
 func (w *world) options() issuer.Options {
-	return issuer.Options{
+	o := issuer.Options{
 		Config: filepath.Join(w.dir, "config"), Ring: filepath.Join(w.dir, "ring"), Users: filepath.Join(w.dir, "users"),
-		TLS: filepath.Join(w.dir, "tls"), Data: filepath.Join(w.dir, "data"),
+		TLS: filepath.Join(w.dir, "tls"), Owner: "default/shop",
 		Listen: netip.MustParseAddrPort(w.address), AdminAddress: netip.MustParseAddrPort(w.admin),
 	}
+	switch w.store {
+	case "postgresql":
+		o.PostgreSQL = filepath.Join(w.dir, "store")
+	case "redis":
+		o.Redis = filepath.Join(w.dir, "store")
+	default:
+		o.Data = filepath.Join(w.dir, "data")
+	}
+	return o
 }
 
 // checkLog looks for what a log must never hold: tokens, passwords, hashes.
@@ -159,6 +185,9 @@ func (w *world) checkLog() {
 		if strings.Contains(log, secret) {
 			w.t.Errorf("the log holds a secret: %.20s…", secret)
 		}
+	}
+	if strings.Contains(log, servers.Password) {
+		w.t.Error("the log holds the password of the database")
 	}
 	if strings.Contains(log, "argon2id") || strings.Contains(log, "the password of") {
 		w.t.Error("the log holds a password or its hash")

@@ -14,8 +14,15 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/strictjson"
 )
 
-// File is the name of the document in its ConfigMap.
-const File = "config.json"
+const (
+	// File is the name of the document in its ConfigMap.
+	File = "config.json"
+
+	// StoreURLFile is the name of the file that says where a shared store is, and StoreAuthorityFile that of the certificates, in PEM, of
+	// the authorities that vouch for it.
+	StoreURLFile       = "url"
+	StoreAuthorityFile = "ca.crt"
+)
 
 // Bounds, the same as on the TokenIssuer type.
 const (

@@ -27,9 +27,18 @@ const (
 	Expired Verdict = "expired"
 )
 
+// Outage is the last time that the store could not be asked; zero if there was none. A refresh token that was replaced then may have a
+// successor that nobody ever received, and its owner could not ask again.
+type Outage struct{ From, To time.Time }
+
+// forgives tells whether the time for asking again begins with the outage's end.
+func (o Outage) forgives(now, rotatedAt time.Time, window time.Duration) bool {
+	return !rotatedAt.Before(o.From) && !rotatedAt.After(o.To) && now.Sub(o.To) < window
+}
+
 // Judge decides about a token of the session s that has this counter. A clock that went backwards makes it lenient: neither idle, expired nor
 // reused, for nothing of that is proven.
-func Judge(now time.Time, c *config.Config, s store.Session, counter int64) Verdict {
+func Judge(now time.Time, c *config.Config, o Outage, s store.Session, counter int64) Verdict {
 	switch {
 	case !now.Before(s.CreatedAt.Add(c.AbsoluteLifetime)):
 		return Expired
@@ -37,7 +46,7 @@ func Judge(now time.Time, c *config.Config, s store.Session, counter int64) Verd
 		return Idle
 	case counter == s.Counter:
 		return Rotate
-	case counter == s.Counter-1 && now.Sub(s.RotatedAt) < c.ReuseWindow:
+	case counter == s.Counter-1 && (now.Sub(s.RotatedAt) < c.ReuseWindow || o.forgives(now, s.RotatedAt, c.ReuseWindow)):
 		return Repeat
 	default:
 		return Reuse

@@ -50,7 +50,38 @@ func TestJudge(t *testing.T) {
 		{"a clock that went backwards leaves the window open", s, limits, 6, start.Add(-time.Hour), session.Repeat},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := session.Judge(tc.now, tc.c, tc.s, tc.counter); got != tc.want {
+			if got := session.Judge(tc.now, tc.c, session.Outage{}, tc.s, tc.counter); got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// The answer that carried the successor may have been lost with the store, and nobody could ask again while it was away.
+func TestTheWindowBeginsAnewWhenAnOutageEnds(t *testing.T) {
+	began := start.Add(30 * time.Minute)
+	o := session.Outage{From: began, To: began.Add(10 * time.Minute)}
+	noWindow := *limits
+	noWindow.ReuseWindow = 0
+	for _, tc := range []struct {
+		name    string
+		rotated time.Time
+		c       *config.Config
+		counter int64
+		now     time.Time
+		want    session.Verdict
+	}{
+		{"replaced as it began", began, limits, 6, o.To.Add(time.Second), session.Repeat},
+		{"replaced as it ended, by a request from before", o.To, limits, 6, o.To.Add(time.Second), session.Repeat},
+		{"to the end of the window", began, limits, 6, o.To.Add(10*time.Second - 1), session.Repeat},
+		{"and no longer", began, limits, 6, o.To.Add(10 * time.Second), session.Reuse},
+		{"replaced before it", began.Add(-1), limits, 6, o.To.Add(time.Second), session.Reuse},
+		{"an older one", began, limits, 5, o.To.Add(time.Second), session.Reuse},
+		{"where there is no window", began, &noWindow, 6, o.To, session.Reuse},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := store.Session{Counter: 7, CreatedAt: start, RotatedAt: tc.rotated}
+			if got := session.Judge(tc.now, tc.c, o, s, tc.counter); got != tc.want {
 				t.Errorf("got %s, want %s", got, tc.want)
 			}
 		})
@@ -66,7 +97,7 @@ func TestEndsAgree(t *testing.T) {
 		s := store.Session{Counter: 2, CreatedAt: start}
 		s.RotatedAt = start.Add(since("rotated"))
 		now := start.Add(since("now"))
-		verdict := session.Judge(now, limits, s, 2)
+		verdict := session.Judge(now, limits, session.Outage{}, s, 2)
 		over := verdict == session.Idle || verdict == session.Expired
 		end := session.End(limits, s.CreatedAt, s.RotatedAt)
 		if got, want := !now.Before(end), over; got != want {
