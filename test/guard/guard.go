@@ -23,8 +23,8 @@ const (
 // Main is for the main function of a program, or TestMain. It runs this executable once more, with the same arguments, and the program in
 // there, which should end soon after SIGTERM. It sees to it that nothing is left behind, even by a program that is killed: processes that lose
 // their parent become children of the guard, which ends them, and os.TempDir is a directory of the program's own, which is removed. When the guard
-// itself is killed the program gets SIGTERM, and should end its processes as after Ctrl-C, and catch the signal until it has. The name, in small letters, tells guarded programs
-// apart where one starts another. Main returns the exit code.
+// itself is killed the program gets SIGTERM, and should end its processes as after Ctrl-C, and catch the signal until it has. The name, in
+// small letters, tells guarded programs apart where one starts another. Main returns the exit code.
 func Main(name string, program func() int) int {
 	outliveReaders()
 	// It tells the process that it runs under the guard, and which directory is for its temporary files.
