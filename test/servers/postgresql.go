@@ -33,6 +33,18 @@ type PostgreSQL struct {
 // StartPostgreSQL starts a PostgreSQL with these settings beside those that all tests have, such as "fsync=off". It ends with the test.
 func StartPostgreSQL(t testing.TB, settings ...string) *PostgreSQL {
 	t.Helper()
+	return startPostgreSQL(t, nil, settings)
+}
+
+// StartPostgreSQLWithTLS starts a PostgreSQL that speaks TLS with this certificate and key, in PEM.
+func StartPostgreSQLWithTLS(t testing.TB, certificate, key []byte) *PostgreSQL {
+	t.Helper()
+	return startPostgreSQL(t, map[string][]byte{"tls.crt": certificate, "tls.key": key},
+		[]string{"ssl=on", "ssl_cert_file=tls.crt", "ssl_key_file=tls.key"})
+}
+
+func startPostgreSQL(t testing.TB, files map[string][]byte, settings []string) *PostgreSQL {
+	t.Helper()
 	initdb := debian.Program(t, "/usr/lib/postgresql/*/bin/initdb", "postgresql")
 	dir := directory(t)
 	credential, attributes := unprivileged(t, dir)
@@ -43,6 +55,10 @@ func StartPostgreSQL(t testing.TB, settings ...string) *PostgreSQL {
 	initialise := exec.Command(initdb, "-D", data, "-U", "latchkey", "-A", "scram-sha-256", "--pwfile", password, "-E", "UTF8", "--locale", "C", "--no-sync")
 	initialise.SysProcAttr, initialise.Dir = attributes(), dir
 	run(t, initialise)
+	for name, content := range files {
+		write(t, filepath.Join(data, name), string(content))
+		chown(t, credential, filepath.Join(data, name))
+	}
 
 	host, port := address(t)
 	p := &PostgreSQL{address: net.JoinHostPort(host, strconv.Itoa(port))}

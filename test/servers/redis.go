@@ -27,6 +27,19 @@ type Redis struct {
 // StartRedis starts a Redis with these settings beside those that all tests have, such as "appendonly", "no". It ends with the test.
 func StartRedis(t testing.TB, settings ...string) *Redis {
 	t.Helper()
+	return startRedis(t, nil, settings)
+}
+
+// StartRedisWithTLS starts a Redis that speaks TLS with this certificate and key, in PEM, on a second port.
+func StartRedisWithTLS(t testing.TB, certificate, key []byte) (_ *Redis, tlsPort int) {
+	t.Helper()
+	_, port := address(t)
+	return startRedis(t, map[string][]byte{"tls.crt": certificate, "tls.key": key},
+		[]string{"tls-port", strconv.Itoa(port), "tls-cert-file", "tls.crt", "tls-key-file", "tls.key", "tls-auth-clients", "no"}), port
+}
+
+func startRedis(t testing.TB, files map[string][]byte, settings []string) *Redis {
+	t.Helper()
 	program := debian.Program(t, "redis-server", "redis-server")
 	dir := directory(t)
 	host, port := address(t)
@@ -35,6 +48,9 @@ func StartRedis(t testing.TB, settings ...string) *Redis {
 	config := fmt.Sprintf("bind %s\nport %d\ndir %s\nappendonly yes\nappendfsync always\nsave \"\"\ndatabases 1000\nrequirepass %s\n", host, port, dir, Password)
 	for i := 0; i+1 < len(settings); i += 2 {
 		config += settings[i] + " " + settings[i+1] + "\n"
+	}
+	for name, content := range files {
+		write(t, filepath.Join(dir, name), string(content))
 	}
 	file := filepath.Join(dir, "redis.conf")
 	write(t, file, config)
