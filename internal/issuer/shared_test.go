@@ -1,6 +1,7 @@
 package issuer_test
 
 import (
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer"
 	"github.com/latchkey-dev/latchkey/internal/issuer/config"
@@ -205,4 +208,49 @@ func TestTheStoresURLIsReadAgain(t *testing.T) {
 			t.Error("the log holds a password")
 		}
 	})
+}
+
+// What the journal has told followers is then not what the database holds.
+func TestATokenServiceStartsAnewWhenItsDatabaseWasSetBack(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		prepare func(t *testing.T) (w *world, setBack func())
+	}{
+		{"PostgreSQL", func(t *testing.T) (*world, func()) {
+			server := servers.StartPostgreSQL(t)
+			url := server.Database(t)
+			return replicas(t, "postgresql", url)(), func() { server.Do(t, url, "UPDATE latchkey_stream SET last = 0") }
+		}},
+		{"Redis", func(t *testing.T) (*world, func()) {
+			url := servers.StartRedis(t).Database()
+			options, err := goredis.ParseURL(url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			client := goredis.NewClient(options)
+			t.Cleanup(func() { client.Close() })
+			return replicas(t, "redis", url)(), func() {
+				if err := client.HSet(t.Context(), "{latchkey}:stream", "last", 0).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w, setBack := tc.prepare(t)
+			done := make(chan error, 1)
+			go func() { done <- issuer.Run(t.Context(), w.options(), slog.New(slog.DiscardHandler)) }()
+			w.awaitReady()
+			setBack()
+			select {
+			case err := <-done:
+				if err == nil || !strings.Contains(err.Error(), "starting anew") {
+					t.Errorf("got %v, want it to say that it starts anew", err)
+				}
+			case <-time.After(30 * time.Second):
+				t.Error("it runs on with what it knew")
+			}
+			w.run() // as the kubelet would
+		})
+	}
 }

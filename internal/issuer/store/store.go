@@ -127,15 +127,14 @@ type Revocation struct {
 // CounterKey names a counter: a hash, so that nothing that was typed into a sign-in form is kept.
 type CounterKey [32]byte
 
-// NumberStep is by how much numbers of revocations jump ahead whenever a process connects to a database. A database that was restored from
-// a copy, or a replica that lost its last writes and took over, is always connected to anew, so unless more than this was lost, it gives no
-// number out again that somebody has seen, and a follower of its stream misses nothing. 2^53 leave room for 500 million connections.
-const NumberStep = 1 << 24
-
 // Store keeps sessions and revocations. All methods may be called from many goroutines, and from several processes at once.
 //
 // Ending a session always means the same two things in one transaction: the session is deleted, and unless its last access token has
 // expired anyway, a Revocation with the next number is added.
+//
+// Whenever a process connects to a database, it raises the number of revocations to the microseconds since 1970, if that is more. A database
+// that was restored from a copy, or a replica that lost its last writes and took over, is always connected to anew, and later than whatever
+// was lost. So it gives no number out again that somebody has seen, and a follower of its stream misses nothing.
 //
 // An error that is none of ErrNotFound and ErrLimit says that the database did not do, or did not say that it did, what it was asked; where
 // it could not be reached in time the error is ErrUnavailable as well. What was asked may still happen, so a caller must be able to ask again.

@@ -67,7 +67,7 @@ func (s *Store) now() (*current, error) {
 }
 
 // prove makes sure, on each new connection, that the database at its other end keeps what it is told and is ours, and brings its schema up
-// to date: it may be another one than a moment ago. The numbers of revocations step ahead; see store.NumberStep.
+// to date: it may be another one than a moment ago. The numbers of revocations move ahead; see store.Store.
 func (s *Store) prove(ctx context.Context, connection *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
 	defer cancel()
@@ -94,8 +94,9 @@ func (s *Store) prove(ctx context.Context, connection *pgx.Conn) error {
 		return err
 	}
 	var owner string
-	err = connection.QueryRow(ctx, `UPDATE latchkey_stream SET last = last + $1, owner = $2 WHERE owner IN ('', $2) RETURNING owner`,
-		store.NumberStep, s.owner).Scan(&owner)
+	err = connection.QueryRow(ctx, `UPDATE latchkey_stream
+		SET last = greatest(last, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), owner = $1 WHERE owner IN ('', $1) RETURNING owner`,
+		s.owner).Scan(&owner)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("it holds the sessions of another TokenIssuer than %s: each needs a database of its own", s.owner)
 	}

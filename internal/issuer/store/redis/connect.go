@@ -76,7 +76,7 @@ func (s *Store) now() (*current, error) {
 }
 
 // prove makes sure, on each new connection, that the database at its other end keeps what it is told and is ours: it may be another one
-// than a moment ago. The numbers of revocations step ahead; see store.NumberStep.
+// than a moment ago. The numbers of revocations move ahead; see store.Store.
 func (s *Store) prove(ctx context.Context, connection *goredis.Conn) error {
 	info, err := connection.Info(ctx).Result()
 	if err != nil {
@@ -108,7 +108,7 @@ func (s *Store) prove(ctx context.Context, connection *goredis.Conn) error {
 	}
 	var name [16]byte
 	rand.Read(name[:])
-	switch verdict, err := proving.Run(ctx, connection, nil, schema, s.owner, hex.EncodeToString(name[:]), store.NumberStep).Text(); {
+	switch verdict, err := proving.Run(ctx, connection, nil, schema, s.owner, hex.EncodeToString(name[:])).Text(); {
 	case err != nil:
 		return err
 	case verdict == "newer":

@@ -76,7 +76,7 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 	if err = migrate(ctx, s.write); err != nil {
 		return nil, err
 	}
-	if _, err = s.write.ExecContext(ctx, `UPDATE revocation_stream SET last = last + ?`, store.NumberStep); err != nil {
+	if _, err = s.write.ExecContext(ctx, `UPDATE revocation_stream SET last = max(last, ?)`, time.Now().UnixMicro()); err != nil {
 		return nil, err
 	}
 	if s.read, err = connect(path, readers, url.Values{

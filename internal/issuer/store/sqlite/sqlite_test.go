@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store/sqlite"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store/storetest"
+	"github.com/latchkey-dev/latchkey/internal/revocation"
 )
 
 func TestStore(t *testing.T) {
@@ -54,6 +55,48 @@ func TestKeepsItsFilesToItself(t *testing.T) {
 		if got, want := info.Mode().Perm(), os.FileMode(0o600); got != want {
 			t.Errorf("mode of %s: got %o, want %o", file.Name(), got, want)
 		}
+	}
+}
+
+func TestACopyThatIsBroughtBackGivesNoNumberOutAgain(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "sessions.db")
+	revoke := func(s *sqlite.Store, value string) int64 {
+		t.Helper()
+		r := store.Revocation{Kind: revocation.KindToken, Value: value, Until: time.Now().Add(time.Hour)}
+		if ok, err := s.Revoke(t.Context(), r); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		_, last, err := s.Stream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return last
+	}
+	open := func() *sqlite.Store {
+		s, err := sqlite.Open(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	revoke(s, "kept")
+	s.Close()
+	copied, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	lost := revoke(s, "lost")
+	s.Close()
+	if err := os.WriteFile(path, copied, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	defer s.Close()
+	if next := revoke(s, "next"); next <= lost {
+		t.Errorf("got number %d after a copy was brought back, want more than %d, which followers have seen", next, lost)
 	}
 }
 

@@ -68,7 +68,7 @@ func (suite Suite) Run(t *testing.T) {
 		{"creates and ends all of a user's sessions at once without a deadlock", parallelEverything},
 		{"follows until it is told to stop", suite.follows},
 		{"is made by ten processes at once", suite.madeByMany},
-		{"gives no number out again that a lost copy gave out", stepsAhead},
+		{"moves the numbers ahead at each connection", movesAhead},
 		{"sweeps many sessions a part at a time", sweeps},
 		{"gives up when its context does", givesUp},
 	} {
