@@ -8,7 +8,9 @@
 //	server.go     the order of starting, serving and draining
 //	handler.go    the life of a request
 //	gate/         what is decided about it, and by whom it is then known to the app
+//	exchange.go   what it is from then on; watch.go ends it when its token, the policy or patience does
 //	forward.go    how it reaches the app
+//	lobby.go      which connections are taken, and on what terms; door.go serves them
 //	reload.go     how a changed bundle comes into force
 //	warmup.go     what a new pod waits for before it says that it is ready
 //	admin.go      what the process says about itself; metrics.go and decisions.go hold it

@@ -3,9 +3,10 @@ package sidecar
 import (
 	"context"
 	"sync/atomic"
+	"time"
 )
 
-// flight counts the requests that are being answered, so that a drain knows when the last one is.
+// flight counts what is under way, requests that are being answered or connections that are open, so that a drain knows when the last one is over.
 type flight struct {
 	n      atomic.Int64
 	landed chan struct{} // of capacity 1: n has come down to 0 since it was last read
@@ -34,4 +35,11 @@ func (f *flight) wait(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// waitFor is wait, for so long at most.
+func (f *flight) waitFor(ctx context.Context, limit time.Duration) {
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	_ = f.wait(bounded) // the limit is none of anybody's faults
 }

@@ -1,6 +1,11 @@
 package sidecar
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
 	"log"
 	"log/slog"
 	"net"
@@ -13,42 +18,80 @@ import (
 	"sync"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/sidecar/problem"
 	"github.com/latchkey-dev/latchkey/sidecar/tokenservice"
 )
 
 // app is the way from an admitted request to the app and back. Nothing else in the sidecar speaks to the app's ports, so another way (a
 // faster one) has to replace this file alone.
 type app struct {
-	host    netip.Addr
-	http1   *http.Transport // callers that speak HTTP/1
-	h2c     *http.Transport // callers that speak HTTP/2: an app that they were told to call so speaks it, too
-	buffers buffers
-	trouble *log.Logger // what httputil has to say about connections that broke
+	host     netip.Addr
+	upstream bundle.Upstream // with defaults
+	http1    *http.Transport
+	http2    *http.Transport // without TLS by prior knowledge; with TLS and ProtocolAuto it takes HTTP/1.1 as well
+	buffers  *buffers
+	trouble  *log.Logger // what httputil has to say about connections that broke
 }
 
-func newApp(host netip.Addr, logger *slog.Logger) *app {
-	transport := func() *http.Transport {
-		return &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: time.Second}).DialContext, // over loopback; an app that does not accept in a second is down
-			MaxIdleConnsPerHost: 1024,
-			// Shorter than what common servers keep idle connections for (gunicorn 2 s, Node and uvicorn 5 s), so that hardly ever a
-			// request goes into a connection that the app is closing.
-			IdleConnTimeout:       1500 * time.Millisecond,
-			ExpectContinueTimeout: time.Second,
-			DisableCompression:    true, // what the app sends is what the caller gets
-			Protocols:             new(http.Protocols),
-		}
-	}
-	a := &app{host: host, http1: transport(), h2c: transport(), trouble: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
+func newApp(host netip.Addr, upstream bundle.Upstream, logger *slog.Logger) *app {
+	a := &app{host: host, upstream: upstream.WithDefaults(), buffers: &copyBuffers, trouble: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
+	a.http1, a.http2 = a.newTransport(), a.newTransport()
 	a.http1.Protocols.SetHTTP1(true)
-	a.h2c.Protocols.SetUnencryptedHTTP2(true)
+	if a.http2.TLSClientConfig == nil {
+		a.http2.Protocols.SetUnencryptedHTTP2(true)
+	} else {
+		a.http2.Protocols.SetHTTP2(true)
+		a.http2.Protocols.SetHTTP1(a.upstream.Protocol == bundle.ProtocolAuto)
+	}
 	return a
+}
+
+func (a *app) newTransport() *http.Transport {
+	transport := &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: a.upstream.ConnectTimeout}).DialContext,
+		MaxIdleConnsPerHost: 1024,
+		// Shorter than what common servers keep idle connections for (gunicorn 2 s, Node and uvicorn 5 s), so that hardly ever a
+		// request goes into a connection that the app is closing.
+		IdleConnTimeout:       1500 * time.Millisecond,
+		TLSHandshakeTimeout:   a.upstream.ConnectTimeout,
+		ExpectContinueTimeout: time.Second,
+		DisableCompression:    true, // what the app sends is what the caller gets
+		Protocols:             new(http.Protocols),
+	}
+	if a.upstream.CA != "" {
+		// The system's roots are not asked: whoever they vouch for is somebody on the internet, not this app.
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM([]byte(a.upstream.CA))
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots, ServerName: a.upstream.ServerName, MinVersion: tls.VersionTLS12}
+	}
+	return transport
+}
+
+// transport chooses the protocol. A browser that speaks HTTP/2 to us says nothing about the app; gRPC does, for there is none without HTTP/2.
+func (a *app) transport(r *http.Request) *http.Transport {
+	switch {
+	case r.Header["Upgrade"] != nil: // HTTP/2 has other ways
+		return a.http1
+	case a.upstream.Protocol == bundle.ProtocolHTTP1:
+		return a.http1
+	case a.upstream.Protocol == bundle.ProtocolHTTP2, a.upstream.CA != "", problem.IsGRPC(r):
+		return a.http2
+	}
+	return a.http1
+}
+
+func (a *app) scheme() string {
+	if a.upstream.CA != "" {
+		return "https"
+	}
+	return "http"
 }
 
 // close lets go of idle connections.
 func (a *app) close() {
 	a.http1.CloseIdleConnections()
-	a.h2c.CloseIdleConnections()
+	a.http2.CloseIdleConnections()
 }
 
 // passage is what others have to say about one request on its way through.
@@ -60,10 +103,11 @@ type passage struct {
 
 // forward sends the request to a port of the app, and answers with what the app answers.
 func (a *app) forward(w http.ResponseWriter, r *http.Request, port uint16, p passage) {
-	proxy := httputil.ReverseProxy{
-		Transport:     a.http1,
+	var proxy httputil.ReverseProxy
+	proxy = httputil.ReverseProxy{
+		Transport:     a.transport(r),
 		FlushInterval: -1, // streams arrive as they are sent
-		BufferPool:    &a.buffers,
+		BufferPool:    a.buffers,
 		ErrorLog:      a.trouble,
 		ErrorHandler:  func(_ http.ResponseWriter, _ *http.Request, err error) { p.failed(err) },
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -71,24 +115,40 @@ func (a *app) forward(w http.ResponseWriter, r *http.Request, port uint16, p pas
 			p.introduce(r.Out)
 		},
 		ModifyResponse: func(answer *http.Response) error {
+			if answer.ContentLength == 0 {
+				// Headers that are flushed by themselves are not the end of the stream, and a gRPC client takes only the end for a status.
+				proxy.FlushInterval = 0
+			} else if problem.IsGRPC(r) {
+				answer.Body = &grpcBody{answer.Body, answer}
+			}
 			p.settle(answer)
 			return nil
 		},
 	}
-	if r.ProtoMajor == 2 {
-		proxy.Transport = a.h2c
-	} else {
-		// Else net/http would swallow the rest of the request's body before it sends a byte of the answer.
-		_ = http.NewResponseController(w).EnableFullDuplex() // it is supported where a body can come over HTTP/1
-	}
 	proxy.ServeHTTP(w, r)
+}
+
+// grpcBody is what the app answers to a gRPC call. Where the sidecar ends the call, it ends it in words that every client has: a status.
+type grpcBody struct {
+	io.ReadCloser
+	response *http.Response
+}
+
+func (b *grpcBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	var why *ending
+	if err != nil && !errors.Is(err, io.EOF) && errors.As(context.Cause(b.response.Request.Context()), &why) {
+		b.response.Trailer = problem.GRPCStatus(why.Status, string(why.Reason))
+		return n, io.EOF
+	}
+	return n, err
 }
 
 // rewrite makes the request that the app sees. Hop-by-hop headers, and those that Connection names, are gone by now.
 func (a *app) rewrite(p *httputil.ProxyRequest, port uint16) {
 	// The very bytes of path and query that were judged; the authority from the Host header, as it came.
 	p.Out.URL = &url.URL{
-		Scheme: "http", Host: net.JoinHostPort(a.host.String(), strconv.Itoa(int(port))),
+		Scheme: a.scheme(), Host: net.JoinHostPort(a.host.String(), strconv.Itoa(int(port))),
 		Path: p.In.URL.Path, RawPath: p.In.URL.RawPath, RawQuery: p.In.URL.RawQuery, ForceQuery: p.In.URL.ForceQuery,
 	}
 	// Trailers come after everything that could be judged.
@@ -106,6 +166,9 @@ func (a *app) rewrite(p *httputil.ProxyRequest, port uint16) {
 		if values := p.In.Header[name]; len(values) > 0 {
 			p.Out.Header[name] = values
 		}
+	}
+	if p.In.TLS != nil && len(p.In.Header["X-Forwarded-Proto"]) == 0 {
+		p.Out.Header["X-Forwarded-Proto"] = []string{"https"} // the app would have no other way to know
 	}
 	if peer, _, err := net.SplitHostPort(p.In.RemoteAddr); err == nil {
 		before := strings.Join(p.In.Header["X-Forwarded-For"], ", ")
@@ -139,6 +202,8 @@ func dropCookies(header http.Header) {
 
 // buffers lends out buffers for copying bodies.
 type buffers struct{ pool sync.Pool }
+
+var copyBuffers buffers // of all apps, one after the other
 
 const bufferSize = 32 << 10
 

@@ -1,10 +1,7 @@
 package sidecar
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -22,6 +19,10 @@ const (
 	reasonAppFailed      = "app_failed"
 	reasonOriginRefused  = "origin_refused"
 	reasonNoHost         = "no_host"
+	reasonAppUntrusted   = "app_untrusted"
+	reasonOverloaded     = "overloaded"
+	reasonBodyTooLarge   = "body_too_large"
+	reasonBodyUnreadable = "body_unreadable"
 )
 
 // front answers the requests that come to one port of the app.
@@ -30,10 +31,13 @@ type front struct {
 	port uint16
 }
 
-// ServeHTTP is the life of a request. It is judged by one snapshot from beginning to end, whatever is loaded meanwhile.
+// ServeHTTP is the life of a request. It is judged by one snapshot, whatever is loaded meanwhile; what lasts is judged again, see watch.
 func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 	f.flight.enter()
 	defer f.flight.leave()
+	if f.draining.Load() {
+		over.Header().Set("Connection", "close") // net/http makes GOAWAY of it for HTTP/2
+	}
 	current := f.current.Load()
 	w := &answer{ResponseWriter: over, request: r}
 	if current != nil {
@@ -48,6 +52,11 @@ func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 	if current == nil {
 		w.Header().Set("Retry-After", "1")
 		f.refuse(w, r, refusal{Status: http.StatusServiceUnavailable, Reason: reasonNoPolicy, Path: path}, "")
+		return
+	}
+	if f.flight.n.Load() > int64(current.traffic.limits.MaxRequests) {
+		w.Header().Set("Retry-After", "1")
+		f.refuse(w, r, refusal{Status: http.StatusServiceUnavailable, Reason: reasonOverloaded, Path: path}, "")
 		return
 	}
 	if r.Host == "" {
@@ -76,11 +85,7 @@ func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 		f.metrics.allowed.WithLabelValues(string(verdict.Reason)).Inc()
 		f.logAllowed(r, path, verdict)
 	}
-	f.app.forward(w, r, f.port, passage{
-		introduce: func(out *http.Request) { current.gate.Introduce(out, verdict.Caller) },
-		settle:    func(answer *http.Response) { current.gate.Settle(r, verdict.Caller, answer) },
-		failed:    func(err error) { f.appFailed(w, r, path, err) },
-	})
+	f.pass(w, r, path, current, verdict.Caller)
 }
 
 // answerPreflight tells a browser whether a page of another origin may send a request. It asks without the user's credentials, so no rule can
@@ -125,29 +130,15 @@ func refusalOf(path string, verdict gate.Verdict) refusal {
 	return told
 }
 
-func (f *front) appFailed(w http.ResponseWriter, r *http.Request, path string, err error) {
-	if r.Context().Err() != nil {
-		// The caller has gone, or the sidecar is going. To return would be to answer 200 with an empty body.
-		panic(http.ErrAbortHandler)
-	}
-	reason := reasonAppFailed
-	var dial *net.OpError
-	if errors.As(err, &dial) && dial.Op == "dial" {
-		reason = reasonAppUnreachable
-	}
-	// Cut short, as net/http quotes what it could not read, however long that is and whoever's.
-	f.log.WarnContext(r.Context(), "the app does not answer", "port", f.port, "reason", reason, "error", fmt.Sprintf("%.200v", err))
-	f.refuse(w, r, refusal{Status: http.StatusBadGateway, Reason: reason, Path: path}, "")
-}
-
 // refuse answers in the app's place, and remembers that it did. The caller has filled in what it knows.
 func (s *sidecar) refuse(w http.ResponseWriter, r *http.Request, told refusal, detail string) {
+	giveUpBody(w, r)
 	told.ID, told.Time, told.Method = newDecisionID(), time.Now(), r.Method
 	s.decisions.record(told)
 	s.metrics.refused.WithLabelValues(strconv.Itoa(told.Status), told.Reason).Inc()
 	s.log.DebugContext(r.Context(), "refused", "decision", told.ID, "method", r.Method, "path", told.Path,
 		"status", told.Status, "reason", told.Reason, "peer", r.RemoteAddr)
-	problem.Write(w, problem.Problem{Status: told.Status, Reason: told.Reason, Detail: detail, Decision: told.ID})
+	problem.Write(w, r, problem.Problem{Status: told.Status, Reason: told.Reason, Detail: detail, Decision: told.ID})
 }
 
 // refuseRoute is refuse for the routes of the token service.

@@ -13,6 +13,8 @@ type metrics struct {
 	allowed   *prometheus.CounterVec // by reason
 	refused   *prometheus.CounterVec // by status and reason
 	audited   *prometheus.CounterVec // by status and reason
+	ended     *prometheus.CounterVec // by reason
+	turned    *prometheus.CounterVec // by limit
 	tokens    *prometheus.CounterVec // by result
 	bundles   *prometheus.CounterVec // by result
 	appliedAt prometheus.Gauge
@@ -21,7 +23,7 @@ type metrics struct {
 	refetches *prometheus.CounterVec // by outcome
 }
 
-func newMetrics(flight *flight, follower *tokenservice.Follower) *metrics {
+func newMetrics(flight *flight, lobby *lobby, follower *tokenservice.Follower) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "latchkey_sidecar_" + name, Help: help}, labels)
 	}
@@ -34,6 +36,9 @@ func newMetrics(flight *flight, follower *tokenservice.Follower) *metrics {
 		refused:  counter("requests_refused_total", "Requests that were answered in the app's place, by status and reason.", "status", "reason"),
 		audited: counter("requests_audited_total",
 			"Requests that went on to the app because the policy only audits, by the status and reason that would have refused them.", "status", "reason"),
+		ended: counter("exchanges_ended_total",
+			"Requests that went on to the app and were ended by the sidecar before their answer had ended, by reason.", "reason"),
+		turned: counter("connections_refused_total", "Connections that were closed at once, by the limit that they would have exceeded.", "limit"),
 		tokens: counter("tokens_total",
 			"Requests by what became of their bearer token: none, cached (verified before), verified (just now) or refused.", "result"),
 		bundles:   counter("bundle_loads_total", "Versions of the bundle seen: applied or rejected.", "result"),
@@ -45,10 +50,13 @@ func newMetrics(flight *flight, follower *tokenservice.Follower) *metrics {
 			"1 when this process became ready although a token service had not sent its revocations yet, else 0."),
 	}
 	m.registry.MustRegister(
-		m.allowed, m.refused, m.audited, m.tokens, m.bundles, m.appliedAt, m.rejected, m.unwarmed, m.refetches,
+		m.allowed, m.refused, m.audited, m.ended, m.turned, m.tokens, m.bundles, m.appliedAt, m.rejected, m.unwarmed, m.refetches,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "latchkey_sidecar_requests_in_flight", Help: "Requests that are being answered, streams included.",
 		}, func() float64 { return float64(flight.n.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "latchkey_sidecar_connections", Help: "Connections of callers that are open, WebSockets included.",
+		}, func() float64 { return float64(lobby.open.n.Load()) }),
 		streamCollector{follower},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -64,6 +72,8 @@ var (
 		"1 while the revocation stream of the issuer's token service is followed, else 0.", []string{"issuer"}, nil)
 	streamNumber = prometheus.NewDesc("latchkey_sidecar_revocation_number",
 		"Number of the last revocation applied.", []string{"issuer"}, nil)
+	streamConfirmed = prometheus.NewDesc("latchkey_sidecar_revocations_confirmed_timestamp_seconds",
+		"When all revocations of the issuer's token service were last known to be here; 0: never.", []string{"issuer"}, nil)
 	streamEntries = prometheus.NewDesc("latchkey_sidecar_revocations",
 		"Revocations in force.", []string{"issuer"}, nil)
 )
@@ -72,6 +82,7 @@ func (streamCollector) Describe(to chan<- *prometheus.Desc) {
 	to <- streamConnected
 	to <- streamNumber
 	to <- streamEntries
+	to <- streamConfirmed
 }
 
 func (c streamCollector) Collect(to chan<- prometheus.Metric) {
@@ -83,5 +94,10 @@ func (c streamCollector) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(streamConnected, prometheus.GaugeValue, connected, state.Issuer)
 		to <- prometheus.MustNewConstMetric(streamNumber, prometheus.GaugeValue, float64(state.Number), state.Issuer)
 		to <- prometheus.MustNewConstMetric(streamEntries, prometheus.GaugeValue, float64(state.Entries), state.Issuer)
+		confirmed := 0.0
+		if !state.Confirmed.IsZero() {
+			confirmed = float64(state.Confirmed.UnixMilli()) / 1000
+		}
+		to <- prometheus.MustNewConstMetric(streamConfirmed, prometheus.GaugeValue, confirmed, state.Issuer)
 	}
 }

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
@@ -16,8 +17,17 @@ import (
 // snapshot is one bundle in force: immutable, swapped whole.
 type snapshot struct {
 	gate    *gate.Gate
+	traffic traffic
+	app     *app
 	routes  *tokenservice.Routes // nil: the policy offers no sign-in
 	service *tokenservice.Client // of routes
+}
+
+// traffic is what a snapshot says about connections.
+type traffic struct {
+	upstream    bundle.Upstream  // with defaults
+	limits      bundle.Limits    // with defaults
+	certificate *tls.Certificate // nil: plain HTTP
 }
 
 // volumeState is what is known of the bundle's directory. Hashes are filetree.Hash of all that it held.
@@ -113,7 +123,12 @@ func (s *sidecar) apply(ctx context.Context, tree filetree.Tree) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", bundle.FileName, err)
 	}
-	next := &snapshot{}
+	next := &snapshot{traffic: traffic{upstream: parsed.Upstream.WithDefaults(), limits: parsed.Limits.WithDefaults()}}
+	if parsed.Certificate != nil {
+		if next.traffic.certificate, err = parsed.Certificate.Pair(); err != nil {
+			return fmt.Errorf("%s: tls: %w", bundle.FileName, err)
+		}
+	}
 	if next.gate, err = gate.New(parsed, follow.Sets(), refetch.Refetchers()); err != nil {
 		return fmt.Errorf("%s: %w", bundle.FileName, err)
 	}
@@ -124,10 +139,21 @@ func (s *sidecar) apply(ctx context.Context, tree filetree.Tree) error {
 		next.routes = tokenservice.NewRoutes(session.PathPrefix, next.service, s.refuseRoute, s.log)
 	}
 
+	last := s.current.Load()
+	if last != nil && last.traffic.upstream == next.traffic.upstream {
+		next.app = last.app // with its connections
+	} else {
+		next.app = newApp(s.appHost, next.traffic.upstream, s.log)
+	}
 	follow.Start(ctx)
 	refetch.Start()
-	if last := s.current.Swap(next); last != nil && last.service != nil {
+	s.current.Store(next)
+	s.lobby.admit(next.traffic.limits)
+	if last != nil && last.service != nil {
 		last.service.Close()
+	}
+	if last != nil && last.app != next.app {
+		last.app.close()
 	}
 	return nil
 }

@@ -8,11 +8,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/filetree"
 	"github.com/latchkey-dev/latchkey/internal/jwksource"
 	"github.com/latchkey-dev/latchkey/internal/panics"
@@ -23,12 +23,14 @@ import (
 // sidecar is what the parts of the process share.
 type sidecar struct {
 	log       *slog.Logger
-	app       *app
+	appHost   netip.Addr
 	follower  *tokenservice.Follower
 	refetch   *refetch.Pool
 	metrics   *metrics
 	decisions decisions
+	lobby     *lobby
 	flight    *flight
+	watch     watch
 	draining  atomic.Bool
 	warmUp    warmUp
 
@@ -48,47 +50,63 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 		return fmt.Errorf("--state: %w", err)
 	}
 	defer func() { stop(); follower.Wait() }()
-	s := &sidecar{log: logger, app: newApp(config.AppHost, logger), follower: follower, flight: newFlight()}
-	s.metrics = newMetrics(s.flight, follower)
+	s := &sidecar{log: logger, appHost: config.AppHost, follower: follower, flight: newFlight()}
+	s.lobby = newLobby(s.current.Load, func(limit string) { s.metrics.turned.WithLabelValues(limit).Inc() })
+	s.metrics = newMetrics(s.flight, s.lobby, follower)
+	s.watch.tick.Store(time.Now().UnixNano())
 	s.refetch = refetch.NewPool(refetch.Options{
 		Addresses: jwksource.Strict, Now: time.Now, Log: logger, Count: func(outcome string) { s.metrics.refetches.WithLabelValues(outcome).Inc() },
 	})
 	defer func() { stop(); s.refetch.Wait() }()
-	defer s.app.close()
 	defer s.warmUp.stop()
+	defer func() {
+		if current := s.current.Load(); current != nil {
+			current.app.close()
+		}
+	}()
 
 	// The first bundle before the first request, when there is one. Without, requests are refused until it comes.
 	tree, err := filetree.Read(config.BundleDir)
 	s.load(background, tree, err)
 
-	traffic, own, err := s.listen(background, config)
+	own, err := s.listen(background, config)
 	if err != nil {
+		s.lobby.close()
 		return err
 	}
-	failed := make(chan error, len(traffic)+len(own))
+	failed := make(chan error, len(own)+1)
+	fail := func(err error) {
+		select {
+		case failed <- err:
+		default: // one is enough
+		}
+	}
 	var running sync.WaitGroup
-	for _, each := range slices.Concat(traffic, own) {
+	for _, each := range own {
 		running.Go(func() {
 			if ended := each.server.Serve(each.listener); !errors.Is(ended, http.ErrServerClosed) {
-				failed <- ended
+				fail(ended)
 			}
 		})
 	}
+	s.lobby.accept(fail)
 	running.Go(func() {
 		filetree.Watch(background, config.BundleDir, func(tree filetree.Tree, err error) { s.load(background, tree, err) })
 	})
+	running.Go(func() { s.watchOver(background) })
 	logger.Info("serving", "podIPs", config.PodIPs, "ports", config.Ports, "app", config.AppHost)
 
 	select {
 	case <-ctx.Done():
-		s.drain(background, config.Drain, traffic)
+		s.drain(background, config.Drain)
 	case err = <-failed:
 		err = fmt.Errorf("serving: %w", err)
 	}
 	stop() // ends what hangs on: hijacked connections, the watch, the streams
-	for _, each := range slices.Concat(traffic, own) {
-		_ = each.server.Close() // whatever is still open has had its time
+	for _, each := range own {
+		_ = each.server.Close()
 	}
+	s.lobby.close() // whatever is still open has had its time
 	running.Wait()
 	_ = s.flight.wait(context.WithoutCancel(ctx))
 	logger.Info("stopped")
@@ -101,46 +119,56 @@ type socket struct {
 	server   *http.Server
 }
 
-// listen binds every socket or none. Traffic is for the app, own is the sidecar's.
-func (s *sidecar) listen(background context.Context, config Config) (traffic, own []socket, err error) {
-	bind := func(addresses []netip.Addr, port uint16, server *http.Server) []socket {
-		if err != nil {
-			return nil
-		}
-		var listeners []net.Listener
-		listeners, err = listenAll(background, addresses, port)
-		sockets := make([]socket, 0, len(listeners))
-		for _, listener := range listeners {
-			sockets = append(sockets, socket{listener, server})
-		}
-		return sockets
-	}
+// listen binds every socket or none. Those of the app go to the lobby; those that it returns are the sidecar's own.
+func (s *sidecar) listen(background context.Context, config Config) (own []socket, err error) {
 	for _, port := range config.Ports {
-		server := s.newServer(background, &front{s, port})
-		server.Protocols.SetUnencryptedHTTP2(true)
-		traffic = append(traffic, bind(config.PodIPs, port, server)...)
-	}
-	probeServer := s.newServer(background, newProbes(config.Probes).handler())
-	own = append(own, bind(config.PodIPs, config.ProbePort, probeServer)...)
-	own = append(own, bind(config.PodIPs, config.AdminPort, s.newServer(background, s.adminHandler()))...)
-	own = append(own, bind([]netip.Addr{config.AppHost}, config.AdminPort, s.newServer(background, s.loopbackHandler()))...)
-	if err != nil {
-		for _, each := range slices.Concat(traffic, own) {
-			_ = each.listener.Close() // the error that matters is why not all could be bound
+		listeners, err := listenAll(background, config.PodIPs, port)
+		if err != nil {
+			return nil, err
 		}
-		return nil, nil, err
+		handler := &front{s, port}
+		s.lobby.addDoor(listeners, func(limits bundle.Limits) *http.Server { return s.newFrontServer(background, handler, limits) })
 	}
-	return traffic, own, nil
+	for _, each := range []struct {
+		addresses []netip.Addr
+		port      uint16
+		handler   http.Handler
+	}{
+		{config.PodIPs, config.ProbePort, newProbes(config.Probes).handler()},
+		{config.PodIPs, config.AdminPort, s.adminHandler()},
+		{[]netip.Addr{config.AppHost}, config.AdminPort, s.loopbackHandler()},
+	} {
+		listeners, err := listenAll(background, each.addresses, each.port)
+		for _, listener := range listeners {
+			own = append(own, socket{listener, s.newServer(background, each.handler, bundle.Limits{}.WithDefaults())})
+		}
+		if err != nil {
+			for _, bound := range own {
+				_ = bound.listener.Close() // the error that matters is why not all could be bound
+			}
+			return nil, err
+		}
+	}
+	return own, nil
 }
 
-func (s *sidecar) newServer(background context.Context, handler http.Handler) *http.Server {
+// newFrontServer serves the app's callers.
+func (s *sidecar) newFrontServer(background context.Context, handler http.Handler, limits bundle.Limits) *http.Server {
+	server := s.newServer(background, handler, limits)
+	server.Protocols.SetHTTP2(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	server.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: int(limits.MaxStreamsPerConnection)}
+	return server
+}
+
+func (s *sidecar) newServer(background context.Context, handler http.Handler, limits bundle.Limits) *http.Server {
 	server := &http.Server{
 		Handler:                      panics.Heard(handler, s.log),
 		Protocols:                    new(http.Protocols),
 		DisableGeneralOptionsHandler: true, // OPTIONS * is judged like any other request
-		ReadHeaderTimeout:            10 * time.Second,
-		IdleTimeout:                  5 * time.Minute, // longer than common proxies keep theirs, so that they close first
-		MaxHeaderBytes:               64 << 10,
+		ReadHeaderTimeout:            limits.HeaderTimeout,
+		IdleTimeout:                  limits.IdleTimeout,
+		MaxHeaderBytes:               int(limits.MaxHeaderBytes),
 		BaseContext:                  func(net.Listener) context.Context { return background },
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -148,20 +176,26 @@ func (s *sidecar) newServer(background context.Context, handler http.Handler) *h
 	return server
 }
 
+// farewell is how long a connection that is idle when the pod begins to leave may still bring a request, and hear with its answer that it was the
+// last. One that is closed at once loses the request that is on its way.
+const farewell = time.Second
+
 // drain lets requests in flight finish. Meanwhile it goes on accepting, since callers may not know yet that the pod is leaving, but tells
 // each with its answer to call elsewhere next time.
-func (s *sidecar) drain(background context.Context, limit time.Duration, traffic []socket) {
-	s.log.Info("draining", "inFlight", s.flight.n.Load(), "limit", limit.String())
+func (s *sidecar) drain(background context.Context, limit time.Duration) {
+	s.log.Info("draining", "inFlight", s.flight.n.Load(), "connections", s.lobby.open.n.Load(), "limit", limit.String())
 	s.draining.Store(true)
 	bounded, cancel := context.WithTimeout(background, limit)
 	defer cancel()
-	for _, each := range traffic {
-		each.server.SetKeepAlivesEnabled(false)
-	}
+	before := s.lobby.leave()
+	s.lobby.open.waitFor(bounded, farewell)
+	gone := make(chan error, 1)
+	go func() { gone <- shutdown(bounded, before) }()
+
 	err := s.flight.wait(bounded)
-	for _, each := range traffic {
-		err = errors.Join(err, each.server.Shutdown(bounded))
-	}
+	s.lobby.stop()
+	s.lobby.open.waitFor(bounded, farewell) // those accepted last may still be sending their request
+	err = errors.Join(err, s.flight.wait(bounded), shutdown(bounded, s.lobby.all()), <-gone)
 	if err != nil {
 		s.log.Warn("requests were cut off at the end of the drain", "inFlight", s.flight.n.Load())
 	}

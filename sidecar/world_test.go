@@ -179,6 +179,7 @@ func (w *world) start(flags ...string) {
 		ended <- sidecar.Run(ctx, config, slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: config.LogLevel})))
 	}()
 	w.stop = sync.OnceValue(func() error {
+		w.client.CloseIdleConnections() // a drain gives them a second
 		cancel()
 		return <-ended
 	})

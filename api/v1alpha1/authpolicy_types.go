@@ -72,6 +72,22 @@ type AuthPolicySpec struct {
 	// session offers sign-in, refresh and sign-out of a TokenIssuer on the app's own origin.
 	// +optional
 	Session *PolicySession `json:"session,omitempty"`
+
+	// tls makes the sidecar speak TLS 1.2 and 1.3, with HTTP/2 by ALPN, on all of ports. Default: plain HTTP, with HTTP/2 by prior knowledge.
+	// +optional
+	TLS *ServingTLS `json:"tls,omitempty"`
+
+	// upstream says how the sidecar calls the app.
+	// +optional
+	Upstream Upstream `json:"upstream,omitempty,omitzero"`
+
+	// limits bound what callers can take up in each pod. A change is for connections and requests to come.
+	// +optional
+	Limits Limits `json:"limits,omitempty,omitzero"`
+
+	// revocation says what becomes of tokens while nobody knows which were revoked.
+	// +optional
+	Revocation PolicyRevocation `json:"revocation,omitempty,omitzero"`
 }
 
 // PolicyIssuer is one issuer whose tokens are taken.

@@ -33,6 +33,10 @@ const FinalizerInUse = "auth.latchkey.dev/in-use"
 // elsewhere. It is taken over as the SigningKey's own. Naming the very object keeps out any other that somebody puts there.
 const AnnotationImport = "auth.latchkey.dev/import"
 
+// ConditionCertificateFresh is an AuthPolicy's with tls: whether the certificate in force has yet some time to go. Its reasons are Fresh, ExpiresSoon
+// and Expired.
+const ConditionCertificateFresh = "CertificateFresh"
+
 // Condition reasons. They are stable: alerts and scripts may rely on them.
 const (
 	// ReasonAccepted: nothing is wrong with the object.
@@ -55,6 +59,12 @@ const (
 	ReasonNotOwned = "NotOwned"
 	// ReasonProgressing: the work is under way; the message says what is awaited.
 	ReasonProgressing = "Progressing"
+	// ReasonFresh: the certificate in force has time to go.
+	ReasonFresh = "Fresh"
+	// ReasonExpiresSoon: less than 14 days, or a fifth of its lifetime, is left of the certificate in force.
+	ReasonExpiresSoon = "ExpiresSoon"
+	// ReasonExpired: the certificate in force has expired, and callers refuse it.
+	ReasonExpired = "Expired"
 	// ReasonAcknowledged: every ready pod that depends on the key had reported it before it signed.
 	ReasonAcknowledged = "Acknowledged"
 	// ReasonUnacknowledged: the time to wait was over; the message names the pods that had not reported the key. They may have refused its tokens.

@@ -58,7 +58,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if awaited(seen.sources) {
 		return reconcile.Result{RequeueAfter: firstAnswer}, nil // the answer wakes us before
 	}
-	rendered, problems := render(policy.Spec, seen.sources)
+	rendered, problems := render(policy.Spec, seen.sources, seen.shown)
 	if len(problems) > 0 {
 		if seen.lastGood, err = r.recall(ctx, policy.Namespace, seen.foreign); err != nil {
 			return reconcile.Result{}, err
@@ -66,6 +66,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		rendered = seen.lastGood.renew(r.Clock.Now())
 	}
 	if rendered != nil {
+		seen.inForce = rendered.certificate
 		err = r.apply(ctx, policy, seen, rendered)
 	}
 	return r.report(ctx, policy, seen, problems, err)
@@ -74,6 +75,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 // observed is everything that the bundle and the status of a policy depend on.
 type observed struct {
 	sources  []source // one for each of the policy's issuers
+	shown    certificate
+	inForce  *bundle.Certificate // that pods are to show
 	siblings []v1alpha1.AuthPolicy
 	pods     []corev1.Pod // of the namespace, those with a sidecar
 	written  written
@@ -126,6 +129,12 @@ func (r *Reconciler) observe(ctx context.Context, policy *v1alpha1.AuthPolicy) (
 		}
 		seen.sources = append(seen.sources, found)
 	}
+	if tls := policy.Spec.TLS; tls != nil {
+		var err error
+		if seen.shown, err = r.findCertificate(ctx, policy.Namespace, tls.SecretName); err != nil {
+			return nil, err
+		}
+	}
 	var policies v1alpha1.AuthPolicyList
 	if err := r.Client.List(ctx, &policies, client.InNamespace(policy.Namespace)); err != nil {
 		return nil, fmt.Errorf("list the policies of the namespace: %w", err)
@@ -158,7 +167,7 @@ func (r *Reconciler) observeWritten(ctx context.Context, policy *v1alpha1.AuthPo
 	return w, err
 }
 
-// apply writes the bundle where its pods mount it: a ConfigMap, or a Secret if it holds shared secrets. The other of the two is removed after
+// apply writes the bundle where its pods mount it: a ConfigMap, or a Secret if it holds secrets. The other of the two is removed after
 // that, so there is no moment without any.
 func (r *Reconciler) apply(ctx context.Context, policy *v1alpha1.AuthPolicy, seen *observed, b *rendering) error {
 	if b.secret {

@@ -28,13 +28,14 @@ func (p *problem) Error() string { return p.message }
 
 // rendering is a bundle, ready to be written.
 type rendering struct {
-	document []byte
-	secret   bool // it holds shared secrets
+	document    []byte
+	secret      bool // it holds shared secrets, or a private key
+	certificate *bundle.Certificate
 }
 
 // render makes the bundle of a policy from what its issuers refer to, or says all that is in the way. It compiles every part with the very
 // functions that the sidecar uses, so that what is written will be taken.
-func render(spec v1alpha1.AuthPolicySpec, sources []source) (*rendering, []problem) {
+func render(spec v1alpha1.AuthPolicySpec, sources []source, shown certificate) (*rendering, []problem) {
 	var problems []problem
 	invalid := func(err error) {
 		problems = append(problems, problem{v1alpha1.ReasonInvalid, err.Error()})
@@ -55,6 +56,10 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source) (*rendering, []probl
 	}
 	if _, err := crossorigin.Compile(b.CORS); err != nil {
 		invalid(err)
+	}
+	traffic(b, spec)
+	if b.Certificate = shown.found; shown.missing != nil {
+		problems = append(problems, *shown.missing)
 	}
 	urls := map[string]string{} // TokenIssuer name -> issuer url
 	var verified []verify.Issuer
@@ -101,7 +106,7 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source) (*rendering, []probl
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	return &rendering{document: encoded, secret: b.HasSecrets()}, nil
+	return &rendering{document: encoded, secret: b.HasSecrets(), certificate: b.Certificate}, nil
 }
 
 // under puts a path before each line of a message.

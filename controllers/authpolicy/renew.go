@@ -17,6 +17,7 @@ import (
 type lastGood struct {
 	bundle  *bundle.Bundle
 	sources []source // one for each of the bundle's issuers: where its keys are found now
+	shown   certificate
 
 	// What renew could not do.
 	outdated  []string // the issuers that keep the keys they had
@@ -41,6 +42,12 @@ func (r *Reconciler) recall(ctx context.Context, namespace string, foreign forei
 			return nil, err
 		}
 		last.sources = append(last.sources, found)
+	}
+	if shown := last.bundle.Certificate; shown != nil {
+		var err error
+		if last.shown, err = r.findCertificate(ctx, namespace, shown.Secret); err != nil {
+			return nil, err
+		}
 	}
 	return last, nil
 }
@@ -80,12 +87,15 @@ func (l *lastGood) renew(now time.Time) *rendering {
 			l.outdated = append(l.outdated, url)
 		}
 	}
+	if l.shown.found != nil {
+		l.bundle.Certificate = l.shown.found
+	}
 	encoded, err := l.bundle.Marshal()
 	if err != nil {
 		l.failed = err
 		return nil
 	}
-	return &rendering{document: encoded, secret: l.bundle.HasSecrets()}
+	return &rendering{document: encoded, secret: l.bundle.HasSecrets(), certificate: l.bundle.Certificate}
 }
 
 // age says of when the keys are.

@@ -36,6 +36,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		Watches(&corev1.Secret{}, r.wakeAnywhere(mayUseSigningKey), belongsTo("SigningKey"), builder.OnlyMetadata).
 		Watches(&corev1.Namespace{}, r.wakeAnywhere(inNamespace), builder.OnlyMetadata, builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WatchesRawSource(ctrlsource.Channel(r.Foreign.Changed(), &handler.EnqueueRequestForObject{})).
+		Watches(&corev1.Secret{}, r.wake(showingCertificate), builder.OnlyMetadata).
 		Watches(&corev1.Pod{}, r.wake(selectorsOfPod), builder.WithPredicates(predicate.NewPredicateFuncs(hasSidecar))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
 		Complete(r)
@@ -103,6 +104,13 @@ func reachesOut(policy *v1alpha1.AuthPolicy, into func(namespace string) bool) b
 		ref := issuer.Keys.SigningKeyRef
 		return ref != nil && into(ref.In(policy.Namespace))
 	})
+}
+
+// showingCertificate: the policies that name a Secret.
+func showingCertificate(object client.Object) func(*v1alpha1.AuthPolicy) bool {
+	return func(policy *v1alpha1.AuthPolicy) bool {
+		return policy.Spec.TLS != nil && policy.Spec.TLS.SecretName == object.GetName()
+	}
 }
 
 // belongsTo passes objects that one of a kind of ours controls.

@@ -38,11 +38,15 @@ func (r *Reconciler) report(ctx context.Context, policy *v1alpha1.AuthPolicy, se
 	default:
 		set(policy, v1alpha1.ConditionIssuersHealthy, *healthy, r.Clock.Now())
 	}
+	look := reportCertificate(policy, seen.inForce, r.Clock.Now())
 	if !equality.Semantic.DeepEqual(before, status) {
 		if err := r.Client.Status().Update(ctx, policy); err != nil {
 			return owned.Again(fmt.Errorf("write the status: %w", err))
 		}
 		transition.Tell(ctx, r.Events, policy, before.Conditions, status.Conditions)
+	}
+	if applied == nil {
+		return reconcile.Result{RequeueAfter: look}, nil
 	}
 	return owned.Again(applied)
 }

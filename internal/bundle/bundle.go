@@ -28,6 +28,13 @@ type Bundle struct {
 	TokenSources []credential.Source
 	// CORS says what pages of other origins may do; nil leaves that to the app.
 	CORS *crossorigin.Document
+
+	// Certificate makes the sidecar speak TLS to callers; nil: plain HTTP.
+	Certificate *Certificate
+	Upstream    Upstream
+	Limits      Limits
+	// RevocationBound is how long the tokens of an issuer are taken after its token service was last heard of; 0: as long as they say.
+	RevocationBound time.Duration
 }
 
 // Issuer is one issuer whose tokens are taken.
@@ -96,8 +103,11 @@ type Session struct {
 	Issuer string
 }
 
-// HasSecrets says whether the bundle holds shared secrets, and so must be written to a Secret and never to a ConfigMap.
+// HasSecrets says whether the bundle holds shared secrets or a private key, and so must be written to a Secret and never to a ConfigMap.
 func (b *Bundle) HasSecrets() bool {
+	if b.Certificate != nil {
+		return true
+	}
 	for i := range b.Issuers {
 		if b.Issuers[i].Symmetric {
 			return true

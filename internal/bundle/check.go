@@ -62,6 +62,7 @@ func (b *Bundle) check() error {
 			fail("session.issuer", "must be the url of an issuer that has a tokenService")
 		}
 	}
+	b.checkTraffic(fail)
 	return errors.Join(faults...)
 }
 

@@ -28,6 +28,11 @@ type document struct {
 
 	TokenSources []credential.Source   `json:"tokenSources,omitempty"`
 	CORS         *crossorigin.Document `json:"cors,omitempty"`
+
+	TLS        *certificateDocument `json:"tls,omitempty"`
+	Upstream   upstreamDocument     `json:"upstream,omitzero"`
+	Limits     limitsDocument       `json:"limits,omitzero"`
+	Revocation *revocationDocument  `json:"revocation,omitempty"`
 }
 
 type issuerDocument struct {
@@ -83,7 +88,7 @@ func Parse(data []byte) (*Bundle, error) {
 	}
 
 	b := &Bundle{Policy: d.Policy, Session: (*Session)(d.Session), TokenSources: d.TokenSources, CORS: d.CORS}
-	var faults []error
+	faults := d.readTraffic(b)
 	for i, issuer := range d.Issuers {
 		skew, err := time.ParseDuration(issuer.ClockSkew)
 		if err != nil {
@@ -115,6 +120,7 @@ func (b *Bundle) Marshal() ([]byte, error) {
 	d := document{
 		Version: version, Policy: b.Policy, Session: (*sessionDocument)(b.Session), TokenSources: b.TokenSources, CORS: b.CORS,
 	}
+	d.writeTraffic(b)
 	for _, issuer := range b.Issuers {
 		d.Issuers = append(d.Issuers, issuerDocument{
 			URL:           issuer.URL,

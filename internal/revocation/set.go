@@ -27,6 +27,7 @@ type Set struct {
 	limit   int
 	revoked sync.Map     // hash -> *item
 	floor   atomic.Int64 // Unix seconds: tokens that expire by then are revoked, whoever's they are
+	whole   atomic.Int64 // Unix nanoseconds: everything up to then is in the set; 0: never yet
 
 	mu       sync.Mutex // guards what follows, and all writing
 	position Position
@@ -48,6 +49,18 @@ func (s *Set) Revoked(hash string, expires time.Time) bool {
 		return true
 	}
 	return expires.Unix() <= s.floor.Load()
+}
+
+// Confirm says that at this time the set held everything that its token service had revoked.
+func (s *Set) Confirm(at time.Time) { s.whole.Store(at.UnixNano()) }
+
+// Confirmed is when the set last held everything that its token service had revoked; the zero time: never, so far as anybody knows.
+func (s *Set) Confirmed() time.Time {
+	at := s.whole.Load()
+	if at == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, at)
 }
 
 // Apply takes in one entry of the stream and forgets the entries that have run out by now. An entry that was applied before changes

@@ -72,10 +72,35 @@ func (g *Gate) authenticate(ctx context.Context, token string, now time.Time) (*
 		caller, result = g.newCaller(verified), TokenVerified
 		g.known.put(strings.Clone(token), caller) // the header that it is a part of may be long
 	}
-	if caller.revoked != nil && caller.revoked.Revoked(caller.session, caller.expires) {
-		return nil, TokenRefused, refused{reason: ReasonRevoked}
+	if withdrawn := g.withdrawn(caller, now); withdrawn != "" {
+		return nil, TokenRefused, refused{reason: withdrawn}
 	}
 	return caller, result, refused{}
+}
+
+// withdrawn says why a token that is good in itself is refused, or "".
+func (g *Gate) withdrawn(caller *Caller, now time.Time) Reason {
+	switch {
+	case caller.revoked == nil:
+		return ""
+	case caller.revoked.Revoked(caller.session, caller.expires):
+		return ReasonRevoked
+	case g.bound > 0 && now.Sub(caller.revoked.Confirmed()) > g.bound:
+		return ReasonRevocationsUnknown
+	}
+	return ""
+}
+
+// Recheck says why the token of a caller that was taken before is refused now, or "". It is for what lasts longer than the judging of a request. A
+// policy that only audits lets it last.
+func (g *Gate) Recheck(caller *Caller, now time.Time) Reason {
+	if g.program.Audits() {
+		return ""
+	}
+	if !now.Before(caller.until) {
+		return Reason(verify.Expired)
+	}
+	return g.withdrawn(caller, now)
 }
 
 func (g *Gate) verify(token string, now time.Time) (*verify.Token, error) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/credential"
@@ -27,6 +28,7 @@ type Gate struct {
 	claims   map[string]*policy.ClaimProgram // by the issuer's URL
 	revoked  map[string]*revocation.Set
 	refetch  map[string]Refetcher
+	bound    time.Duration // how old what is known of revocations may be; 0: of any age
 	known    *cache
 	sources  *credential.Sources
 	origins  *crossorigin.Policy
@@ -95,7 +97,8 @@ func New(b *bundle.Bundle, revoked map[string]*revocation.Set, refetch map[strin
 	}
 
 	gate := &Gate{
-		program: program, claims: claims, revoked: revoked, refetch: refetch, known: newCache(cachedTokens, cachedBytes), sources: sources, origins: origins,
+		program: program, claims: claims, revoked: revoked, refetch: refetch, bound: b.RevocationBound, known: newCache(cachedTokens, cachedBytes),
+		sources: sources, origins: origins,
 	}
 	if len(issuers) > 0 {
 		if gate.verifier, err = verify.New(issuers); err != nil {

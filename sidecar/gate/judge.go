@@ -22,6 +22,8 @@ const (
 	ReasonCrossOrigin Reason = "cross_origin"
 	// ReasonAmbiguousHost says that two readers could take the Host for two different ones.
 	ReasonAmbiguousHost Reason = "ambiguous_host"
+	// ReasonRevocationsUnknown says that the issuer's token service has not been heard for longer than the policy bears.
+	ReasonRevocationsUnknown Reason = "revocations_unknown"
 )
 
 // Verdict is what a Gate says about one request.
@@ -36,7 +38,7 @@ type Verdict struct {
 	Caller *Caller // whose valid token came with the request; nil when none did
 	Token  Token   // what became of the token
 	Rule   int     // index of the rule that decided, or policy.NoRule
-	Status int     // of the refusal: 400, 401, 403 or 503
+	Status int     // of the refusal: 400, 401, 403, or 503 when it says nothing about the request
 	// Challenge is the WWW-Authenticate header of the refusal (RFC 6750 section 3); "" where another token would not help.
 	Challenge string
 }
@@ -90,8 +92,8 @@ func (g *Gate) refuse(verdict *Verdict, decision policy.Decision, unfit refused)
 		case Reason(verify.IssuerUnavailable):
 			verdict.Status, verdict.Reason = http.StatusServiceUnavailable, unfit.reason // 401 would sign clients out whose tokens may be good
 		default:
-			verdict.Status, verdict.Reason, verdict.Detail = http.StatusUnauthorized, unfit.reason, unfit.detail
-			verdict.Challenge = `Bearer error="invalid_token", error_description="` + string(unfit.reason) + `"`
+			verdict.Reason, verdict.Detail = unfit.reason, unfit.detail
+			verdict.Status, verdict.Challenge = tokenRefused(unfit.reason)
 		}
 	case policy.ReasonInsufficientScope:
 		verdict.Status = http.StatusForbidden
@@ -117,4 +119,22 @@ func hostOf(r *http.Request) (string, bool) {
 	}
 	host, err := policy.NormalizeHost(r.Host)
 	return host, err == nil
+}
+
+// Audits reports whether the policy lets everything pass and only says what it would refuse.
+func (g *Gate) Audits() bool { return g.program.Audits() }
+
+// Withdrawn is the verdict on a request that was let through with a token that is taken no more. Reason says why.
+func Withdrawn(reason Reason, caller *Caller) Verdict {
+	verdict := Verdict{Reason: reason, Caller: caller, Token: TokenRefused, Rule: policy.NoRule}
+	verdict.Status, verdict.Challenge = tokenRefused(reason)
+	return verdict
+}
+
+// tokenRefused says how the refusal of a token is told to the caller.
+func tokenRefused(reason Reason) (status int, challenge string) {
+	if reason == ReasonRevocationsUnknown { // nothing is wrong with the token, so far as anybody knows
+		return http.StatusServiceUnavailable, ""
+	}
+	return http.StatusUnauthorized, `Bearer error="invalid_token", error_description="` + string(reason) + `"`
 }

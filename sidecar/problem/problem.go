@@ -16,8 +16,12 @@ type Problem struct {
 	Decision string `json:"decision"`         // id of the refusal in the sidecar's recent decisions
 }
 
-// Write answers with the problem. Headers of the answer that depend on the refusal, such as WWW-Authenticate, are set by then.
-func Write(w http.ResponseWriter, p Problem) {
+// Write answers the request with the problem. Headers of the answer that depend on the refusal, such as WWW-Authenticate, are set by then.
+func Write(w http.ResponseWriter, r *http.Request, p Problem) {
+	if IsGRPC(r) {
+		writeGRPC(w, p)
+		return
+	}
 	p.Title = http.StatusText(p.Status)
 	body, err := json.Marshal(p)
 	if err != nil { // strings and a number cannot fail to marshal

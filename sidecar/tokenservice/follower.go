@@ -97,8 +97,9 @@ func (f *Follower) Wait() { f.running.Wait() }
 // StreamState is where one stream is.
 type StreamState struct {
 	Issuer    string
-	Connected bool // and everything up to Number, at that time, was received
-	Whole     bool // everything was received once, by this process or by an earlier one that saved it
+	Connected bool      // and everything up to Number, at that time, was received
+	Whole     bool      // everything was received once, by this process or by an earlier one that saved it
+	Confirmed time.Time // when the set last held everything; zero: never
 	Number    int64
 	Entries   int
 }
@@ -111,7 +112,8 @@ func (f *Follower) State() []StreamState {
 	for _, issuer := range slices.Sorted(maps.Keys(f.streams)) {
 		s := f.streams[issuer]
 		states = append(states, StreamState{
-			Issuer: issuer, Connected: s.connected.Load(), Whole: s.whole.Load(), Number: s.set.Position().Number, Entries: s.set.Len(),
+			Issuer: issuer, Connected: s.connected.Load(), Whole: s.whole.Load(), Confirmed: s.set.Confirmed(),
+			Number: s.set.Position().Number, Entries: s.set.Len(),
 		})
 	}
 	return states

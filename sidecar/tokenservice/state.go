@@ -26,10 +26,10 @@ const stateRoom = 60 << 20
 // token service sends what came after.
 const keepEvery = time.Second
 
-// pruneEvery is how often a quiet set forgets what has run out.
+// pruneEvery is how often a quiet set forgets what has run out, and notes how far its file can be believed.
 const pruneEvery = time.Minute
 
-// keep writes the set to its file as it changes, and a last time when ctx ends.
+// keep writes the set to its file as it changes, and a last time when ctx ends. The file's time of modification is when the set was last confirmed.
 func (s *stream) keep(ctx context.Context) {
 	prune := time.NewTicker(pruneEvery)
 	defer prune.Stop()
@@ -37,6 +37,7 @@ func (s *stream) keep(ctx context.Context) {
 		select {
 		case <-prune.C:
 			s.set.Prune(s.now())
+			s.date()
 		case <-s.changed:
 			s.save()
 			select {
@@ -48,6 +49,7 @@ func (s *stream) keep(ctx context.Context) {
 			case <-s.changed:
 				s.save()
 			default:
+				s.date()
 			}
 			return
 		}
@@ -57,6 +59,18 @@ func (s *stream) keep(ctx context.Context) {
 func (s *stream) save() {
 	if err := s.dir.write(s.file, s.set.Encode()); err != nil {
 		s.log.Warn("revocations not saved; a restart will ask the token service for them again", "error", err)
+		return
+	}
+	s.date()
+}
+
+// date notes on the file when the set was last confirmed, so that a process that starts again knows how old its knowledge is. Where it cannot,
+// the file seems older than it is: that errs on the safe side.
+func (s *stream) date() {
+	if confirmed := s.set.Confirmed(); s.whole.Load() && !confirmed.IsZero() {
+		if err := os.Chtimes(filepath.Join(s.dir.path, s.file), confirmed, confirmed); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.log.Debug("the age of saved revocations is not noted", "error", err)
+		}
 	}
 }
 
@@ -106,11 +120,20 @@ func (d *stateDir) size() (int64, error) {
 
 // load reads a saved set. One that was never saved is fs.ErrNotExist.
 func (d *stateDir) load(name string, now time.Time) (*revocation.Set, error) {
-	data, err := os.ReadFile(filepath.Join(d.path, name)) //nolint:gosec // the path is made from --state and a hash
+	path := filepath.Join(d.path, name)
+	data, err := os.ReadFile(path) //nolint:gosec // the path is made from --state and a hash
 	if err != nil {
 		return nil, err
 	}
-	return revocation.Decode(data, maxRevocations, now)
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	set, err := revocation.Decode(data, maxRevocations, now)
+	if err == nil && !info.ModTime().After(now) { // a clock that was set back tells nothing of the file's age
+		set.Confirm(info.ModTime())
+	}
+	return set, err
 }
 
 // stateFile names the file of one issuer. Issuers are URLs, so their hash is used.

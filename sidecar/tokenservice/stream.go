@@ -113,6 +113,9 @@ func (s *stream) connect(parent context.Context) error {
 }
 
 func (s *stream) take(event revocation.Event) error {
+	if s.connected.Load() { // then the set has what came before this event
+		s.set.Confirm(s.now())
+	}
 	switch event.Kind {
 	case revocation.EventRevoke:
 		if err := s.set.Apply(event.Entry, s.now()); err != nil {
@@ -126,6 +129,7 @@ func (s *stream) take(event revocation.Event) error {
 		if at := s.set.Position(); at.Stream != event.Stream {
 			return fmt.Errorf("the token service speaks of stream %s while we follow %s", event.Stream, at.Stream)
 		}
+		s.set.Confirm(s.now())
 		if !s.connected.Swap(true) {
 			s.log.Info("following revocations", "number", event.Number)
 		}
