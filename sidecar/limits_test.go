@@ -256,8 +256,8 @@ func TestRapidResetKeepsWithinTheLimitOfStreams(t *testing.T) {
 	reader := http2.NewFramer(nil, connection)
 	last := ""
 	for {
-		frame, err := reader.ReadFrame()
-		if err != nil {
+		frame, broken := reader.ReadFrame()
+		if broken != nil {
 			break
 		}
 		if away, ok := frame.(*http2.GoAwayFrame); ok {

@@ -135,10 +135,10 @@ func TestNewCertificateIsShownWithoutTouchingAConnection(t *testing.T) {
 	defer connection.Close()
 	reader := bufio.NewReader(connection)
 	ask := func() int {
-		_, err := io.WriteString(connection, "GET /public HTTP/1.1\r\nHost: app\r\n\r\n")
-		check(t, err)
-		response, err := http.ReadResponse(reader, nil)
-		check(t, err)
+		_, sent := io.WriteString(connection, "GET /public HTTP/1.1\r\nHost: app\r\n\r\n")
+		check(t, sent)
+		response, unread := http.ReadResponse(reader, nil)
+		check(t, unread)
 		return readAnswer(t, response).Status
 	}
 	if got := ask(); got != 200 {

@@ -54,33 +54,28 @@ func (w *watch) leave(e *exchange) {
 	e.gone = true
 }
 
-// impatient has ended: whoever judges under it asks no foreign issuer about a key.
-var impatient = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
-
 // watchOver sweeps until ctx ends.
 func (s *sidecar) watchOver(ctx context.Context) {
+	impatient, cancel := context.WithCancel(ctx)
+	cancel() // who judges under it asks no foreign issuer about a key: all the others would wait as well
 	ticks := time.NewTicker(sweepEvery)
 	defer ticks.Stop()
 	for {
 		select {
 		case now := <-ticks.C:
-			s.sweep(now)
+			s.sweep(impatient, now)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (s *sidecar) sweep(now time.Time) {
+func (s *sidecar) sweep(ctx context.Context, now time.Time) {
 	s.watch.tick.Store(now.UnixNano())
 	current := s.current.Load()
 	for i := range s.watch.shelves {
 		for _, e := range s.watch.shelves[i].sweep(now, current) {
-			e.judgeAgain(current, now)
+			e.judgeAgain(ctx, current, now)
 		}
 	}
 }
@@ -102,8 +97,8 @@ func (s *shelf) sweep(now time.Time, current *snapshot) (outdated []*exchange) {
 }
 
 // judgeAgain asks a snapshot that came into force meanwhile. A signature may have to be verified, so the shelf is not locked for it.
-func (e *exchange) judgeAgain(current *snapshot, now time.Time) {
-	verdict := current.gate.Judge(e.request.WithContext(impatient), e.path, now)
+func (e *exchange) judgeAgain(ctx context.Context, current *snapshot, now time.Time) {
+	verdict := current.gate.Judge(e.request.WithContext(ctx), e.path, now)
 	e.shelf.mu.Lock()
 	defer e.shelf.mu.Unlock()
 	switch {
