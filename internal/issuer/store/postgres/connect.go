@@ -9,8 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 )
 
 const (
@@ -42,28 +40,10 @@ func (s *Store) Use(url string, authorities []byte) error {
 	if err != nil {
 		return errors.New("is not understood")
 	}
-	changed := make(chan struct{})
-	old := s.current.Swap(&current{pool: pool, changed: changed})
-	if old != nil {
-		close(old.changed)
-		go old.pool.Close() // which waits for what is in flight
+	if old, ok := s.remote.Use(pool); ok {
+		go old.Close() // which waits for what is in flight
 	}
 	return nil
-}
-
-// current is the pool in use.
-type current struct {
-	pool    *pgxpool.Pool
-	changed chan struct{} // closed when another is in use
-}
-
-var errNoURL = errors.New("no URL of it has been read yet")
-
-func (s *Store) now() (*current, error) {
-	if c := s.current.Load(); c != nil {
-		return c, nil
-	}
-	return nil, errNoURL
 }
 
 // prove makes sure, on each new connection, that the database at its other end keeps what it is told and is ours, and brings its schema up
@@ -101,15 +81,4 @@ func (s *Store) prove(ctx context.Context, connection *pgx.Conn) error {
 		return fmt.Errorf("it holds the sessions of another TokenIssuer than %s: each needs a database of its own", s.owner)
 	}
 	return err
-}
-
-// ask runs one operation; see store.Ask.
-func ask[T any](ctx context.Context, s *Store, doing string, operation func(context.Context, *pgxpool.Pool) (T, error)) (T, error) {
-	return store.Ask(ctx, &s.remote, doing, func(ctx context.Context) (answer T, _ error) {
-		now, err := s.now()
-		if err != nil {
-			return answer, err
-		}
-		return operation(ctx, now.pool)
-	})
 }

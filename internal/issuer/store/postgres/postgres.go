@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,9 +20,8 @@ import (
 
 // Store is a store.Store in PostgreSQL.
 type Store struct {
-	owner   string
-	remote  store.Remote
-	current atomic.Pointer[current] // nil before the first Use
+	owner  string
+	remote store.Remote[*pgxpool.Pool]
 
 	pruning sync.Mutex
 	pruned  store.SessionID // the last one that Prune looked at
@@ -39,12 +37,14 @@ type Options struct {
 
 // New returns a Store. It is of no use before Use. It connects when it is asked
 // for something, and again whenever it has to.
-func New(o Options) *Store { return &Store{owner: o.Owner, remote: store.Remote{Patience: o.Patience}} }
+func New(o Options) *Store {
+	return &Store{owner: o.Owner, remote: store.Remote[*pgxpool.Pool]{Patience: o.Patience}}
+}
 
 // Close ends all connections, once they have done what they are doing.
 func (s *Store) Close() error {
-	if now := s.current.Load(); now != nil {
-		now.pool.Close()
+	if pool, ok := s.remote.Used(); ok {
+		pool.Close()
 	}
 	return nil
 }
@@ -53,7 +53,7 @@ const leeway = int64(revocation.Leeway / time.Second)
 
 // Create implements store.Store.
 func (s *Store) Create(ctx context.Context, n store.Session, l store.Limit, h store.Horizon) ([]store.SessionID, error) {
-	return ask(ctx, s, "create session", func(ctx context.Context, pool *pgxpool.Pool) ([]store.SessionID, error) {
+	return store.Ask(ctx, &s.remote, "create session", func(ctx context.Context, pool *pgxpool.Pool) ([]store.SessionID, error) {
 		var beyond [][]byte
 		if err := pool.QueryRow(ctx, `SELECT latchkey_create($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
 			n.ID[:], n.User, n.Secret[:], n.Counter, n.CreatedAt.UnixMilli(), n.RotatedAt.UnixMilli(), n.AccessUntil.Unix(),
@@ -70,7 +70,7 @@ func (s *Store) Create(ctx context.Context, n store.Session, l store.Limit, h st
 
 // Find implements store.Store.
 func (s *Store) Find(ctx context.Context, id store.SessionID) (store.Session, error) {
-	return ask(ctx, s, "find session", func(ctx context.Context, pool *pgxpool.Pool) (store.Session, error) {
+	return store.Ask(ctx, &s.remote, "find session", func(ctx context.Context, pool *pgxpool.Pool) (store.Session, error) {
 		found := store.Session{ID: id}
 		var secret []byte
 		var created, rotated, until int64
@@ -91,7 +91,7 @@ func (s *Store) Find(ctx context.Context, id store.SessionID) (store.Session, er
 
 // List implements store.Store.
 func (s *Store) List(ctx context.Context, user string) ([]store.Session, error) {
-	return ask(ctx, s, "list sessions", func(ctx context.Context, pool *pgxpool.Pool) ([]store.Session, error) {
+	return store.Ask(ctx, &s.remote, "list sessions", func(ctx context.Context, pool *pgxpool.Pool) ([]store.Session, error) {
 		rows, err := pool.Query(ctx, `SELECT id, counter, created_at, rotated_at, access_until, address, user_agent, data
 			FROM latchkey_sessions WHERE user_name = $1 ORDER BY created_at DESC, id`, user)
 		if err != nil {
@@ -124,7 +124,7 @@ func (s *Store) Extend(ctx context.Context, id store.SessionID, counter int64, a
 
 // change runs a conditional update and reports whether it met its condition.
 func (s *Store) change(ctx context.Context, doing, statement string, arguments ...any) (bool, error) {
-	return ask(ctx, s, doing, func(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
+	return store.Ask(ctx, &s.remote, doing, func(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
 		tag, err := pool.Exec(ctx, statement, arguments...)
 		return tag.RowsAffected() > 0, err
 	})
@@ -142,7 +142,7 @@ func (s *Store) EndAll(ctx context.Context, user string, except store.SessionID,
 }
 
 func (s *Store) end(ctx context.Context, doing, statement string, arguments ...any) ([]store.SessionID, error) {
-	return ask(ctx, s, doing, func(ctx context.Context, pool *pgxpool.Pool) ([]store.SessionID, error) {
+	return store.Ask(ctx, &s.remote, doing, func(ctx context.Context, pool *pgxpool.Pool) ([]store.SessionID, error) {
 		var ids [][]byte
 		if err := pool.QueryRow(ctx, statement, arguments...).Scan(&ids); err != nil {
 			return nil, err
@@ -157,7 +157,7 @@ func (s *Store) Revoke(ctx context.Context, r store.Revocation) (bool, error) {
 	if !r.Before.IsZero() {
 		before = r.Before.Unix()
 	}
-	return ask(ctx, s, "revoke", func(ctx context.Context, pool *pgxpool.Pool) (added bool, _ error) {
+	return store.Ask(ctx, &s.remote, "revoke", func(ctx context.Context, pool *pgxpool.Pool) (added bool, _ error) {
 		err := pool.QueryRow(ctx, `SELECT latchkey_revoke($1, $2, $3, $4)`, string(r.Kind), r.Value, before, r.Until.Unix()).Scan(&added)
 		return added, err
 	})
@@ -165,7 +165,7 @@ func (s *Store) Revoke(ctx context.Context, r store.Revocation) (bool, error) {
 
 // Stream implements store.Store.
 func (s *Store) Stream(ctx context.Context) (name string, last int64, _ error) {
-	name, err := ask(ctx, s, "read revocation stream", func(ctx context.Context, pool *pgxpool.Pool) (name string, _ error) {
+	name, err := store.Ask(ctx, &s.remote, "read revocation stream", func(ctx context.Context, pool *pgxpool.Pool) (name string, _ error) {
 		err := pool.QueryRow(ctx, `SELECT name, last FROM latchkey_stream`).Scan(&name, &last)
 		return name, err
 	})
@@ -174,7 +174,7 @@ func (s *Store) Stream(ctx context.Context) (name string, last int64, _ error) {
 
 // Revocations implements store.Store.
 func (s *Store) Revocations(ctx context.Context, after int64, limit int) ([]store.Revocation, error) {
-	return ask(ctx, s, "read revocations", func(ctx context.Context, pool *pgxpool.Pool) ([]store.Revocation, error) {
+	return store.Ask(ctx, &s.remote, "read revocations", func(ctx context.Context, pool *pgxpool.Pool) ([]store.Revocation, error) {
 		rows, err := pool.Query(ctx, `SELECT number, kind, value, issued_before, revoked_until FROM latchkey_revocations
 			WHERE number > $1 ORDER BY number LIMIT $2`, after, limit)
 		if err != nil {
@@ -194,7 +194,7 @@ func (s *Store) Revocations(ctx context.Context, after int64, limit int) ([]stor
 
 // Count implements store.Store.
 func (s *Store) Count(ctx context.Context, key store.CounterKey, window time.Duration, now time.Time) (hits int, until time.Time, _ error) {
-	ends, err := ask(ctx, s, "count", func(ctx context.Context, pool *pgxpool.Pool) (ends int64, _ error) {
+	ends, err := store.Ask(ctx, &s.remote, "count", func(ctx context.Context, pool *pgxpool.Pool) (ends int64, _ error) {
 		err := pool.QueryRow(ctx, `INSERT INTO latchkey_counters AS c (key, hits, ends_at) VALUES ($1, 1, $2::bigint + $3::bigint)
 			ON CONFLICT (key) DO UPDATE SET hits = CASE WHEN c.ends_at <= $2 THEN 1 ELSE c.hits + 1 END,
 				ends_at = CASE WHEN c.ends_at <= $2 THEN excluded.ends_at ELSE c.ends_at END
@@ -212,7 +212,7 @@ func (s *Store) Uncount(ctx context.Context, key store.CounterKey) error {
 
 // Time implements store.Store: the server's clock is the one that counts.
 func (s *Store) Time(ctx context.Context, _ time.Time) (time.Time, error) {
-	return ask(ctx, s, "ask the time", func(ctx context.Context, pool *pgxpool.Pool) (at time.Time, _ error) {
+	return store.Ask(ctx, &s.remote, "ask the time", func(ctx context.Context, pool *pgxpool.Pool) (at time.Time, _ error) {
 		err := pool.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&at)
 		return at, err
 	})
@@ -227,7 +227,7 @@ func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit
 	horizon := []any{h.CreatedBefore.UnixMilli(), h.RotatedBefore.UnixMilli(), now.Add(-revocation.Leeway).Unix()}
 	s.pruning.Lock()
 	defer s.pruning.Unlock()
-	sessions, err := ask(ctx, s, "prune", func(ctx context.Context, pool *pgxpool.Pool) (int, error) {
+	sessions, err := store.Ask(ctx, &s.remote, "prune", func(ctx context.Context, pool *pgxpool.Pool) (int, error) {
 		over, next, err := overdue(ctx, pool, `SELECT id, `+condition+` FROM latchkey_sessions WHERE id > $4 ORDER BY id LIMIT $5`,
 			limit, append(horizon[:3:3], s.pruned[:], part)...)
 		if err != nil {

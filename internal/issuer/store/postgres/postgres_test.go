@@ -3,7 +3,6 @@ package postgres_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store/postgres"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store/storetest"
-	"github.com/latchkey-dev/latchkey/internal/pki"
 	"github.com/latchkey-dev/latchkey/test/servers"
 )
 
@@ -180,47 +178,11 @@ func TestANewPasswordIsUsedFromThenOn(t *testing.T) {
 	}
 }
 
-// Who answers in the server's place has no certificate of the authority that was named, or one of another host.
 func TestTheServersCertificateIsChecked(t *testing.T) {
-	ca, stranger := authority(t), authority(t)
-	certificate, err := ca.Issue(nil, []net.IP{net.ParseIP("127.0.0.1")}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca, certificate := storetest.Certificate(t)
 	url := servers.StartPostgreSQLWithTLS(t, certificate.CertPEM(), certificate.KeyPEM()).Database(t) + "?sslmode=verify-full"
-	for _, tc := range []struct {
-		name, url string
-		ca        *pki.CA
-		want      string
-	}{
-		{"the authority vouches for it", url, ca, ""},
-		{"another authority", url, stranger, "certificate signed by unknown authority"},
-		{"public authorities", url, nil, "certificate signed by unknown authority"},
-		{"another address's certificate", strings.Replace(url, "127.0.0.1", "localhost", 1), ca, "wanted to match localhost"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			s := postgres.New(options)
-			defer s.Close()
-			var authorities []byte
-			if tc.ca != nil {
-				authorities = tc.ca.CertPEM()
-			}
-			if err := s.Use(tc.url, authorities); err != nil {
-				t.Fatal(err)
-			}
-			_, _, err := s.Stream(t.Context())
-			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
-				t.Errorf("got %v, want %q", err, tc.want)
-			}
-		})
-	}
-}
-
-func authority(t *testing.T) *pki.CA {
-	t.Helper()
-	ca, err := pki.NewCA(time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ca
+	storetest.RunCertificates(t, url, ca, func(url string, authorities []byte) (store.Store, error) {
+		s := postgres.New(options)
+		return s, s.Use(url, authorities)
+	})
 }

@@ -13,8 +13,6 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
-
-	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 )
 
 const (
@@ -52,27 +50,10 @@ func (s *Store) Use(url string, authorities []byte) error {
 		}
 		return dialer.DialContext(ctx, network, address)
 	}
-	next := &current{client: goredis.NewClient(options), changed: make(chan struct{})}
-	if old := s.current.Swap(next); old != nil {
-		close(old.changed)
-		time.AfterFunc(goodbye, func() { _ = old.client.Close() }) // nobody is left to tell
+	if old, ok := s.remote.Use(goredis.NewClient(options)); ok {
+		time.AfterFunc(goodbye, func() { _ = old.Close() }) // nobody is left to tell
 	}
 	return nil
-}
-
-// current is the client in use.
-type current struct {
-	client  *goredis.Client
-	changed chan struct{} // closed when another is in use
-}
-
-var errNoURL = errors.New("no URL of it has been read yet")
-
-func (s *Store) now() (*current, error) {
-	if c := s.current.Load(); c != nil {
-		return c, nil
-	}
-	return nil, errNoURL
 }
 
 // prove makes sure, on each new connection, that the database at its other end keeps what it is told and is ours: it may be another one
@@ -117,15 +98,4 @@ func (s *Store) prove(ctx context.Context, connection *goredis.Conn) error {
 		return fmt.Errorf("it holds the sessions of another TokenIssuer than %s: each needs a database of its own", s.owner)
 	}
 	return nil
-}
-
-// ask runs one operation; see store.Ask.
-func ask[T any](ctx context.Context, s *Store, doing string, operation func(context.Context, *goredis.Client) (T, error)) (T, error) {
-	return store.Ask(ctx, &s.remote, doing, func(ctx context.Context) (answer T, _ error) {
-		now, err := s.now()
-		if err != nil {
-			return answer, err
-		}
-		return operation(ctx, now.client)
-	})
 }

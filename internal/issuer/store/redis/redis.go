@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -27,9 +26,8 @@ const prefix = "{latchkey}:"
 
 // Store is a store.Store in Redis.
 type Store struct {
-	owner   string
-	remote  store.Remote
-	current atomic.Pointer[current] // nil before the first Use
+	owner  string
+	remote store.Remote[*goredis.Client]
 
 	pruning sync.Mutex
 	pruned  uint64 // the cursor of the SCAN that Prune goes on with
@@ -47,7 +45,7 @@ type Options struct {
 // for something, and again whenever it has to.
 func New(o Options) *Store {
 	goredis.SetLogger(silence{}) // it writes text of its own beside the log; what fails comes back as an error
-	return &Store{owner: o.Owner, remote: store.Remote{Patience: o.Patience}}
+	return &Store{owner: o.Owner, remote: store.Remote[*goredis.Client]{Patience: o.Patience}}
 }
 
 // silence is a logger that says nothing.
@@ -58,8 +56,8 @@ func (silence) Printf(context.Context, string, ...any) {}
 
 // Close ends all connections.
 func (s *Store) Close() error {
-	if now := s.current.Load(); now != nil {
-		return now.client.Close()
+	if client, ok := s.remote.Used(); ok {
+		return client.Close()
 	}
 	return nil
 }
@@ -68,7 +66,7 @@ const leeway = int64(revocation.Leeway / time.Second)
 
 // Create implements store.Store.
 func (s *Store) Create(ctx context.Context, n store.Session, l store.Limit, h store.Horizon) ([]store.SessionID, error) {
-	return ask(ctx, s, "create session", func(ctx context.Context, client *goredis.Client) ([]store.SessionID, error) {
+	return store.Ask(ctx, &s.remote, "create session", func(ctx context.Context, client *goredis.Client) ([]store.SessionID, error) {
 		refuse := 0
 		if l.Refuse {
 			refuse = 1
@@ -88,7 +86,7 @@ func (s *Store) Create(ctx context.Context, n store.Session, l store.Limit, h st
 
 // Find implements store.Store.
 func (s *Store) Find(ctx context.Context, id store.SessionID) (store.Session, error) {
-	return ask(ctx, s, "find session", func(ctx context.Context, client *goredis.Client) (store.Session, error) {
+	return store.Ask(ctx, &s.remote, "find session", func(ctx context.Context, client *goredis.Client) (store.Session, error) {
 		values, err := client.HMGet(ctx, prefix+"session:"+id.String(), "user", "secret", "counter", "created", "rotated", "until", "address", "agent", "data").Result()
 		if err != nil {
 			return store.Session{}, err
@@ -112,7 +110,7 @@ func (s *Store) Find(ctx context.Context, id store.SessionID) (store.Session, er
 
 // List implements store.Store.
 func (s *Store) List(ctx context.Context, user string) ([]store.Session, error) {
-	return ask(ctx, s, "list sessions", func(ctx context.Context, client *goredis.Client) (all []store.Session, _ error) {
+	return store.Ask(ctx, &s.remote, "list sessions", func(ctx context.Context, client *goredis.Client) (all []store.Session, _ error) {
 		rows, err := listing.Run(ctx, client, nil, user).Slice()
 		if err != nil {
 			return nil, err
@@ -190,14 +188,14 @@ func (s *Store) Revoke(ctx context.Context, r store.Revocation) (bool, error) {
 
 // change runs a script that changes something under a condition, and reports whether the condition was met.
 func (s *Store) change(ctx context.Context, doing string, script *goredis.Script, arguments ...any) (bool, error) {
-	return ask(ctx, s, doing, func(ctx context.Context, client *goredis.Client) (bool, error) {
+	return store.Ask(ctx, &s.remote, doing, func(ctx context.Context, client *goredis.Client) (bool, error) {
 		return script.Run(ctx, client, nil, arguments...).Bool()
 	})
 }
 
 // EndAll implements store.Store.
 func (s *Store) EndAll(ctx context.Context, user string, except store.SessionID, now time.Time) ([]store.SessionID, error) {
-	return ask(ctx, s, "end sessions", func(ctx context.Context, client *goredis.Client) ([]store.SessionID, error) {
+	return store.Ask(ctx, &s.remote, "end sessions", func(ctx context.Context, client *goredis.Client) ([]store.SessionID, error) {
 		ids, err := endingAll.Run(ctx, client, nil, user, except.String(), now.UnixMilli(), leeway).StringSlice()
 		if err != nil {
 			return nil, err
@@ -212,7 +210,7 @@ func (s *Store) Stream(ctx context.Context) (name string, last int64, _ error) {
 		Name string `redis:"name"`
 		Last int64  `redis:"last"`
 	}
-	kept, err := ask(ctx, s, "read revocation stream", func(ctx context.Context, client *goredis.Client) (kept stream, _ error) {
+	kept, err := store.Ask(ctx, &s.remote, "read revocation stream", func(ctx context.Context, client *goredis.Client) (kept stream, _ error) {
 		err := client.HMGet(ctx, prefix+"stream", "name", "last").Scan(&kept)
 		if err == nil && kept.Name == "" {
 			err = errors.New("it has been emptied")
@@ -224,7 +222,7 @@ func (s *Store) Stream(ctx context.Context) (name string, last int64, _ error) {
 
 // Revocations implements store.Store.
 func (s *Store) Revocations(ctx context.Context, after int64, limit int) ([]store.Revocation, error) {
-	return ask(ctx, s, "read revocations", func(ctx context.Context, client *goredis.Client) ([]store.Revocation, error) {
+	return store.Ask(ctx, &s.remote, "read revocations", func(ctx context.Context, client *goredis.Client) ([]store.Revocation, error) {
 		entries, err := client.ZRangeArgs(ctx, goredis.ZRangeArgs{Key: prefix + "revocations", ByScore: true,
 			Start: "(" + strconv.FormatInt(after, 10), Stop: "+inf", Count: int64(limit)}).Result()
 		if err != nil {
@@ -261,7 +259,7 @@ func parse(entry string) (store.Revocation, error) {
 
 // Count implements store.Store.
 func (s *Store) Count(ctx context.Context, key store.CounterKey, window time.Duration, now time.Time) (hits int, until time.Time, _ error) {
-	counted, err := ask(ctx, s, "count", func(ctx context.Context, client *goredis.Client) ([]int64, error) {
+	counted, err := store.Ask(ctx, &s.remote, "count", func(ctx context.Context, client *goredis.Client) ([]int64, error) {
 		return counting.Run(ctx, client, nil, hex.EncodeToString(key[:]), now.UnixMilli(), window.Milliseconds()).Int64Slice()
 	})
 	if err != nil {
@@ -272,7 +270,7 @@ func (s *Store) Count(ctx context.Context, key store.CounterKey, window time.Dur
 
 // Uncount implements store.Store.
 func (s *Store) Uncount(ctx context.Context, key store.CounterKey) error {
-	_, err := ask(ctx, s, "uncount", func(ctx context.Context, client *goredis.Client) (int64, error) {
+	_, err := store.Ask(ctx, &s.remote, "uncount", func(ctx context.Context, client *goredis.Client) (int64, error) {
 		return client.Del(ctx, prefix+"count:"+hex.EncodeToString(key[:])).Result()
 	})
 	return err
@@ -280,7 +278,7 @@ func (s *Store) Uncount(ctx context.Context, key store.CounterKey) error {
 
 // Time implements store.Store: the server's clock is the one that counts.
 func (s *Store) Time(ctx context.Context, _ time.Time) (time.Time, error) {
-	return ask(ctx, s, "ask the time", func(ctx context.Context, client *goredis.Client) (time.Time, error) {
+	return store.Ask(ctx, &s.remote, "ask the time", func(ctx context.Context, client *goredis.Client) (time.Time, error) {
 		return client.Time(ctx).Result()
 	})
 }
@@ -295,7 +293,7 @@ const (
 func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit int) (sessions, revocations int, _ error) {
 	s.pruning.Lock()
 	defer s.pruning.Unlock()
-	sessions, err := ask(ctx, s, "prune sessions", func(ctx context.Context, client *goredis.Client) (swept int, _ error) {
+	sessions, err := store.Ask(ctx, &s.remote, "prune sessions", func(ctx context.Context, client *goredis.Client) (swept int, _ error) {
 		for seen := 0; seen < part; seen += page {
 			keys, next, err := client.Scan(ctx, s.pruned, prefix+"session:*", page).Result()
 			if err != nil {
@@ -318,7 +316,7 @@ func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit
 	if err != nil {
 		return sessions, 0, err
 	}
-	revocations, err = ask(ctx, s, "prune revocations", func(ctx context.Context, client *goredis.Client) (int, error) {
+	revocations, err = store.Ask(ctx, &s.remote, "prune revocations", func(ctx context.Context, client *goredis.Client) (int, error) {
 		return forgetting.Run(ctx, client, nil, now.Unix(), limit).Int()
 	})
 	return sessions, revocations, err
