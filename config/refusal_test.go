@@ -512,6 +512,24 @@ func TestWrongObjectsAreRefusedWithPathAndReason(t *testing.T) {
 			reason: "must be between 0s and 24h",
 		},
 		{
+			name:   "AuthPolicy: a log of something else",
+			object: authPolicy + `spec: {` + policy + `accessLog: Allowed}}`,
+			path:   "spec.accessLog",
+			reason: `Unsupported value: "Allowed"`,
+		},
+		{
+			name:   "AuthPolicy: a collector with a password",
+			object: authPolicy + `spec: {` + policy + `tracing: {endpoint: "http://user:pass@collector:4318"}}}`,
+			path:   "spec.tracing.endpoint",
+			reason: "should match",
+		},
+		{
+			name:   "AuthPolicy: more than all traces",
+			object: authPolicy + `spec: {` + policy + `tracing: {endpoint: "http://collector:4318", samplingPercent: 101}}}`,
+			path:   "spec.tracing.samplingPercent",
+			reason: "less than or equal to 100",
+		},
+		{
 			name:   "AuthPolicy: a session of an issuer whose tokens are not taken",
 			object: authPolicy + `spec: {` + policy + `issuers: [{` + foreign + `keys: {signingKeyRef: {name: key}}}], session: {tokenIssuerRef: {name: issuer}}, forward: {headers: [{name: X-A, claim: sub}]}}}`,
 			path:   "spec.session",

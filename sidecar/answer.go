@@ -2,17 +2,46 @@ package sidecar
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/crossorigin"
+	"github.com/latchkey-dev/latchkey/sidecar/gate"
+	"github.com/latchkey-dev/latchkey/sidecar/tracing"
 )
 
-// answer is the way back to the caller, whoever answers: the app, the token service or the sidecar itself. It notes what went over it.
+// answer is the way back to the caller, whoever answers: the app, the token service or the sidecar itself. It notes what went over it, and why.
 type answer struct {
 	http.ResponseWriter
 	request *http.Request
-	origins *crossorigin.Policy // nil before the first bundle
-	status  int                 // 0 until there is one
-	bytes   int64               // of the body
+	current *snapshot           // that the request is judged by; nil before the first bundle
+	origins *crossorigin.Policy // of current
+	span    *tracing.Span
+	began   time.Time
+
+	path     string // normalised; as it came where that cannot be
+	reason   string
+	rule     *int         // of the policy, that decided
+	caller   *gate.Caller // whose valid token came with the request
+	token    gate.Token
+	decision string // id of the refusal; "" where there is none
+	audited  bool   // it was let through all the same
+
+	status int   // 0 until there is one
+	bytes  int64 // of the body
+}
+
+// answerOf finds the answer below whatever was put around it.
+func answerOf(w http.ResponseWriter) *answer {
+	for {
+		switch each := w.(type) {
+		case *answer:
+			return each
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = each.Unwrap()
+		default:
+			return nil
+		}
+	}
 }
 
 // WriteHeader has the last word on what other origins may do with the answer.

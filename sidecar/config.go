@@ -52,7 +52,7 @@ func ParseFlags(args []string, usage io.Writer) (Config, error) {
 	flags.Func("probe-port", "`port` on which the kubelet's probes of the app arrive (default 15021)", portInto(&config.ProbePort))
 	flags.Func("probe", "`container/kind=url`: what to ask the app for a probe; may be given several times", config.addProbe)
 	flags.DurationVar(&config.Drain, "drain", config.Drain, "how long requests in flight may take to finish after SIGTERM")
-	flags.TextVar(&config.LogLevel, "log-level", config.LogLevel, "debug (one line for each request), info, warn or error")
+	flags.TextVar(&config.LogLevel, "log-level", config.LogLevel, "debug, info, warn or error")
 
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		flags.SetOutput(usage)

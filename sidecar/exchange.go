@@ -81,11 +81,20 @@ func (f *front) pass(w http.ResponseWriter, r *http.Request, path string, curren
 		out.Body = exchangeBody{e}
 	}
 	f.watch.enter(e)
-	defer f.leave(e) //nolint:contextcheck // the request that it logs has its own
+	defer f.leave(e)
+	told := answerOf(w)
 	current.app.forward(e, out, f.port, passage{
-		introduce: func(out *http.Request) { current.gate.Introduce(out, caller) },
-		settle:    func(answer *http.Response) { current.gate.Settle(r, caller, answer) },
-		failed:    func(err error) { f.failed(e, err) }, //nolint:contextcheck // likewise
+		introduce: func(out *http.Request) {
+			current.gate.Introduce(out, caller)
+			told.span.Announce(out.Header)
+		},
+		settle: func(answer *http.Response) {
+			current.gate.Settle(r, caller, answer)
+			if answer.StatusCode == http.StatusSwitchingProtocols {
+				told.status = answer.StatusCode // it is written to the connection itself
+			}
+		},
+		failed: func(err error) { f.failed(e, err) }, //nolint:contextcheck // likewise
 	})
 }
 
@@ -148,8 +157,9 @@ func (f *front) leave(e *exchange) {
 	told := refusalOf(e.path, e.ended.Verdict)
 	told.ID, told.Time, told.Method = newDecisionID(), time.Now(), e.request.Method
 	f.decisions.record(told)
-	f.log.InfoContext(e.request.Context(), "ended", "decision", told.ID, "method", told.Method, "path", told.Path, "reason", told.Reason,
-		"peer", e.request.RemoteAddr)
+	if a := answerOf(e.ResponseWriter); a != nil {
+		a.decision, a.reason = told.ID, told.Reason // for the line that is written when the request is over
+	}
 }
 
 // bodyRest is how long a caller whose request is answered may take to send what is left of its body, before the connection is closed.

@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -18,7 +17,7 @@ const (
 	reasonAppUnreachable = "app_unreachable"
 	reasonAppFailed      = "app_failed"
 	reasonOriginRefused  = "origin_refused"
-	reasonNoHost         = "no_host"
+	reasonPreflight      = "preflight"
 	reasonAppUntrusted   = "app_untrusted"
 	reasonOverloaded     = "overloaded"
 	reasonBodyTooLarge   = "body_too_large"
@@ -38,14 +37,12 @@ func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 	if f.draining.Load() {
 		over.Header().Set("Connection", "close") // net/http makes GOAWAY of it for HTTP/2
 	}
-	current := f.current.Load()
-	w := &answer{ResponseWriter: over, request: r}
-	if current != nil {
-		w.origins = current.gate.Origins()
-	}
+	w := f.begin(over, r)
+	defer f.end(w)
+	current := w.current
 
 	path, err := policy.Normalize(r.URL.EscapedPath())
-	if err != nil {
+	if w.path = path; err != nil {
 		f.refuse(w, r, refusal{Status: http.StatusBadRequest, Reason: reasonAmbiguousPath, Path: r.URL.EscapedPath()}, err.Error())
 		return
 	}
@@ -61,7 +58,7 @@ func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 	}
 	if r.Host == "" {
 		// HTTP/1.0 allows it. The app would be told one all the same, since no request goes on without, and it would be a loopback address.
-		f.refuse(w, r, refusal{Status: http.StatusBadRequest, Reason: reasonNoHost, Path: path}, "")
+		f.refuse(w, r, refusal{Status: http.StatusBadRequest, Reason: string(policy.ReasonHostMissing), Path: path}, "")
 		return
 	}
 	if w.origins.IsPreflight(r) {
@@ -69,21 +66,27 @@ func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if current.routes != nil && current.routes.Covers(path) {
+		w.reason = reasonSession
 		current.routes.Serve(w, w.origins.Vouch(r), path)
 		return
 	}
 
-	verdict := current.gate.Judge(r, path, time.Now())
+	verdict := current.gate.Judge(r, path, w.began)
+	f.metrics.judging.Observe(time.Since(w.began).Seconds())
 	f.metrics.tokens.WithLabelValues(string(verdict.Token)).Inc()
+	w.token, w.caller = verdict.Token, verdict.Caller
 	if !verdict.Allow {
 		f.refuseByVerdict(w, r, path, verdict)
 		return
 	}
+	w.reason = string(verdict.Reason)
+	if verdict.Rule != policy.NoRule {
+		w.rule = &verdict.Rule
+	}
 	if verdict.Audited {
-		f.audit(r, path, verdict)
+		f.audit(w, r, path, verdict)
 	} else {
 		f.metrics.allowed.WithLabelValues(string(verdict.Reason)).Inc()
-		f.logAllowed(r, path, verdict)
 	}
 	f.pass(w, r, path, current, verdict.Caller)
 }
@@ -95,7 +98,8 @@ func (f *front) answerPreflight(w *answer, r *http.Request, path string) {
 		f.refuse(w, r, refusal{Status: http.StatusForbidden, Reason: reasonOriginRefused, Path: path}, "")
 		return
 	}
-	f.metrics.allowed.WithLabelValues("preflight").Inc()
+	w.reason = reasonPreflight
+	f.metrics.allowed.WithLabelValues(reasonPreflight).Inc()
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -110,13 +114,12 @@ func (f *front) refuseByVerdict(w http.ResponseWriter, r *http.Request, path str
 }
 
 // audit remembers a request that goes on to the app because the policy only audits. Callers notice nothing.
-func (f *front) audit(r *http.Request, path string, verdict gate.Verdict) {
+func (f *front) audit(w *answer, r *http.Request, path string, verdict gate.Verdict) {
 	told := refusalOf(path, verdict)
 	told.ID, told.Time, told.Method = newDecisionID(), time.Now(), r.Method
 	f.decisions.record(told)
 	f.metrics.audited.WithLabelValues(strconv.Itoa(told.Status), told.Reason).Inc()
-	f.log.DebugContext(r.Context(), "would have refused", "decision", told.ID, "method", r.Method, "path", path,
-		"status", told.Status, "reason", told.Reason, "peer", r.RemoteAddr)
+	w.decision, w.audited = told.ID, true
 }
 
 func refusalOf(path string, verdict gate.Verdict) refusal {
@@ -136,24 +139,13 @@ func (s *sidecar) refuse(w http.ResponseWriter, r *http.Request, told refusal, d
 	told.ID, told.Time, told.Method = newDecisionID(), time.Now(), r.Method
 	s.decisions.record(told)
 	s.metrics.refused.WithLabelValues(strconv.Itoa(told.Status), told.Reason).Inc()
-	s.log.DebugContext(r.Context(), "refused", "decision", told.ID, "method", r.Method, "path", told.Path,
-		"status", told.Status, "reason", told.Reason, "peer", r.RemoteAddr)
-	problem.Write(w, r, problem.Problem{Status: told.Status, Reason: told.Reason, Detail: detail, Decision: told.ID})
+	if a := answerOf(w); a != nil {
+		a.decision, a.reason, a.rule, a.path = told.ID, told.Reason, told.Rule, told.Path
+	}
+	problem.Write(w, r, problem.Problem{Status: told.Status, Reason: string(gate.Reason(told.Reason).Told()), Detail: detail, Decision: told.ID})
 }
 
 // refuseRoute is refuse for the routes of the token service.
 func (s *sidecar) refuseRoute(w http.ResponseWriter, r *http.Request, status int, reason string) {
 	s.refuse(w, r, refusal{Status: status, Reason: reason, Path: r.URL.Path}, "")
-}
-
-func (s *sidecar) logAllowed(r *http.Request, path string, verdict gate.Verdict) {
-	if !s.log.Enabled(r.Context(), slog.LevelDebug) {
-		return
-	}
-	subject := ""
-	if verdict.Caller != nil {
-		subject = verdict.Caller.Subject
-	}
-	s.log.DebugContext(r.Context(), "allowed", "method", r.Method, "path", path, "reason", verdict.Reason, "rule", verdict.Rule,
-		"subject", subject, "peer", r.RemoteAddr)
 }

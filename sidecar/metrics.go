@@ -21,9 +21,16 @@ type metrics struct {
 	rejected  prometheus.Gauge
 	unwarmed  prometheus.Gauge
 	refetches *prometheus.CounterVec // by outcome
+
+	judging         prometheus.Histogram
+	allowedDuration prometheus.Observer
+	refusedDuration prometheus.Observer
+	linesDropped    prometheus.Counter
+	spansDropped    prometheus.Counter
 }
 
-func newMetrics(flight *flight, lobby *lobby, follower *tokenservice.Follower) *metrics {
+// newMetrics makes them. Applied returns the hash of the bundle in force.
+func newMetrics(flight *flight, lobby *lobby, follower *tokenservice.Follower, applied func() string) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "latchkey_sidecar_" + name, Help: help}, labels)
 	}
@@ -49,7 +56,19 @@ func newMetrics(flight *flight, lobby *lobby, follower *tokenservice.Follower) *
 		unwarmed: gauge("ready_without_revocations",
 			"1 when this process became ready although a token service had not sent its revocations yet, else 0."),
 	}
+	durations := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "latchkey_sidecar_request_duration_seconds", Help: "How long requests took from their headers to the end of their answer, by outcome: allowed or refused.",
+		Buckets: []float64{0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60},
+	}, []string{"outcome"})
+	m.allowedDuration, m.refusedDuration = durations.WithLabelValues("allowed"), durations.WithLabelValues("refused")
+	m.judging = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "latchkey_sidecar_judging_duration_seconds", Help: "How long it took to verify tokens and to decide.",
+		Buckets: []float64{5e-6, 2e-5, 1e-4, 5e-4, 2.5e-3, 1e-2, 1e-1},
+	})
+	m.linesDropped = counter("log_lines_dropped_total", "Lines of the access log that whoever reads it was too slow for.").WithLabelValues()
+	m.spansDropped = counter("spans_dropped_total", "Spans that the collector did not take in time.").WithLabelValues()
 	m.registry.MustRegister(
+		durations, m.judging, m.linesDropped, m.spansDropped, bundleCollector(applied),
 		m.allowed, m.refused, m.audited, m.ended, m.turned, m.tokens, m.bundles, m.appliedAt, m.rejected, m.unwarmed, m.refetches,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "latchkey_sidecar_requests_in_flight", Help: "Requests that are being answered, streams included.",
@@ -99,5 +118,20 @@ func (c streamCollector) Collect(to chan<- prometheus.Metric) {
 			confirmed = float64(state.Confirmed.UnixMilli()) / 1000
 		}
 		to <- prometheus.MustNewConstMetric(streamConfirmed, prometheus.GaugeValue, confirmed, state.Issuer)
+	}
+}
+
+// bundleCollector names the bundle in force. There is one at a time, and so one value of the label.
+type bundleCollector func() (hash string)
+
+var bundleInfo = prometheus.NewDesc("latchkey_sidecar_bundle_info",
+	"1, by the revision in force, as status.revision of the AuthPolicy has it.", []string{"revision"}, nil)
+
+func (bundleCollector) Describe(to chan<- *prometheus.Desc) { to <- bundleInfo }
+
+func (c bundleCollector) Collect(to chan<- prometheus.Metric) {
+	const length = 12 // of status.revision
+	if hash := c(); hash != "" {
+		to <- prometheus.MustNewConstMetric(bundleInfo, prometheus.GaugeValue, 1, hash[:min(length, len(hash))])
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -12,15 +13,18 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/filetree"
 	"github.com/latchkey-dev/latchkey/sidecar/gate"
 	"github.com/latchkey-dev/latchkey/sidecar/tokenservice"
+	"github.com/latchkey-dev/latchkey/sidecar/tracing"
 )
 
 // snapshot is one bundle in force: immutable, swapped whole.
 type snapshot struct {
-	gate    *gate.Gate
-	traffic traffic
-	app     *app
-	routes  *tokenservice.Routes // nil: the policy offers no sign-in
-	service *tokenservice.Client // of routes
+	accessLog bundle.AccessLog
+	tracer    *tracing.Tracer // nil: nobody asks for spans
+	gate      *gate.Gate
+	traffic   traffic
+	app       *app
+	routes    *tokenservice.Routes // nil: the policy offers no sign-in
+	service   *tokenservice.Client // of routes
 }
 
 // traffic is what a snapshot says about connections.
@@ -145,6 +149,7 @@ func (s *sidecar) apply(ctx context.Context, tree filetree.Tree) error {
 	} else {
 		next.app = newApp(s.appHost, next.traffic.upstream, s.log)
 	}
+	next.accessLog, next.tracer = parsed.AccessLog, s.tracerFor(parsed.Tracing, last)
 	follow.Start(ctx)
 	refetch.Start()
 	s.current.Store(next)
@@ -155,5 +160,24 @@ func (s *sidecar) apply(ctx context.Context, tree filetree.Tree) error {
 	if last != nil && last.app != next.app {
 		last.app.close()
 	}
+	if last != nil && last.tracer != next.tracer {
+		last.tracer.Close()
+	}
 	return nil
+}
+
+// tracerFor returns the tracer that the last snapshot has, if it is still what the policy asks for, or a new one.
+func (s *sidecar) tracerFor(asked *bundle.Tracing, last *snapshot) *tracing.Tracer {
+	if asked == nil {
+		return nil
+	}
+	config := tracing.Config{Endpoint: asked.Endpoint, SamplingPercent: float64(asked.SamplingPercent)}
+	if last != nil && last.tracer != nil && last.tracer.Config() == config {
+		return last.tracer
+	}
+	pod, err := os.Hostname()
+	if err != nil {
+		pod = "unknown"
+	}
+	return tracing.New(config, pod, func(spans int) { s.metrics.spansDropped.Add(float64(spans)) })
 }

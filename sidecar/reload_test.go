@@ -36,8 +36,8 @@ func TestTokenOfAWithdrawnKeyIsRefusedAtOnce(t *testing.T) {
 	}
 	next := newKey(t, "ES256")
 	w.waitApplied(w.mount(w.bundle(next)))
-	if got := w.do("GET", "/", token).reason(); got != "unknown_key" {
-		t.Errorf("got %q, want unknown_key", got)
+	if got := w.do("GET", "/", token).reason(); got != "invalid_token" {
+		t.Errorf("got %q, want invalid_token", got)
 	}
 	if got := w.do("GET", "/", w.tokenBy(next, "alice", nil)).Status; got != 200 {
 		t.Errorf("got %d for a token of the next key, want 200", got)

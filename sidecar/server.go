@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/filetree"
 	"github.com/latchkey-dev/latchkey/internal/jwksource"
 	"github.com/latchkey-dev/latchkey/internal/panics"
+	"github.com/latchkey-dev/latchkey/sidecar/accesslog"
 	"github.com/latchkey-dev/latchkey/sidecar/refetch"
 	"github.com/latchkey-dev/latchkey/sidecar/tokenservice"
 )
@@ -27,6 +28,7 @@ type sidecar struct {
 	follower  *tokenservice.Follower
 	refetch   *refetch.Pool
 	metrics   *metrics
+	lines     *accesslog.Log
 	decisions decisions
 	lobby     *lobby
 	flight    *flight
@@ -52,7 +54,9 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 	defer func() { stop(); follower.Wait() }()
 	s := &sidecar{log: logger, appHost: config.AppHost, follower: follower, flight: newFlight()}
 	s.lobby = newLobby(s.current.Load, func(limit string) { s.metrics.turned.WithLabelValues(limit).Inc() })
-	s.metrics = newMetrics(s.flight, s.lobby, follower)
+	s.metrics = newMetrics(s.flight, s.lobby, follower, func() string { return s.bundle.get().Applied })
+	s.lines = accesslog.New(logger.Handler(), s.metrics.linesDropped.Inc)
+	defer s.lines.Close()
 	s.watch.tick.Store(time.Now().UnixNano())
 	s.refetch = refetch.NewPool(refetch.Options{
 		Addresses: jwksource.Strict, Now: time.Now, Log: logger, Count: func(outcome string) { s.metrics.refetches.WithLabelValues(outcome).Inc() },
@@ -62,6 +66,7 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 	defer func() {
 		if current := s.current.Load(); current != nil {
 			current.app.close()
+			current.tracer.Close()
 		}
 	}()
 

@@ -112,6 +112,7 @@ func (w *world) bundle(keys ...*signing.Key) *bundle.Bundle {
 			URL: issuerURL, Audiences: []string{audience}, TokenType: "at+jwt", Keys: jwks(w, public...),
 			ClockSkew: 0,
 		}},
+		AccessLog: bundle.AccessLogAll, // so that every test looks for secrets in it
 	}
 }
 

@@ -69,6 +69,19 @@ type AuthPolicySpec struct {
 	// +optional
 	CORS *CORS `json:"cors,omitempty"`
 
+	// accessLog says of which requests the sidecar writes a line, as JSON on its standard error: Off (none), Denied (the default: those that it
+	// answers in the app's place), or All. A line has no token, cookie, query or subject. Lines that its reader is too slow for are dropped and
+	// counted.
+	// +kubebuilder:validation:Enum=Off;Denied;All
+	// +kubebuilder:default=Denied
+	// +optional
+	AccessLog AccessLog `json:"accessLog,omitempty"`
+
+	// tracing sends spans of requests to a collector. Unset: none are made, and the trace context of a request (traceparent, tracestate) reaches
+	// the app as it came.
+	// +optional
+	Tracing *Tracing `json:"tracing,omitempty"`
+
 	// session offers sign-in, refresh and sign-out of a TokenIssuer on the app's own origin.
 	// +optional
 	Session *PolicySession `json:"session,omitempty"`
@@ -464,6 +477,36 @@ type TokenSource struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	WebSocketProtocol string `json:"webSocketProtocol,omitempty"`
+}
+
+// AccessLog says of which requests there is a line in the log.
+type AccessLog string
+
+const (
+	// AccessLogOff writes none.
+	AccessLogOff AccessLog = "Off"
+	// AccessLogDenied writes one for each request that is answered in the app's place.
+	AccessLogDenied AccessLog = "Denied"
+	// AccessLogAll writes one for each request.
+	AccessLogAll AccessLog = "All"
+)
+
+// Tracing sends spans to a collector.
+type Tracing struct {
+	// endpoint is the base URL of a collector that takes OTLP over HTTP, in JSON: spans are posted to <endpoint>/v1/traces. It must be
+	// reached from the pods, as http://collector.observability:4318 is.
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+(/[^?#\s]*)?$`
+	// +required
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// samplingPercent is how many of the traces that begin at the sidecar are recorded, 0 to 100. Default: 10. A caller that brings a trace
+	// context has decided already: its traces are recorded if it says so.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	// +kubebuilder:default=10
+	// +optional
+	SamplingPercent *int32 `json:"samplingPercent,omitempty"`
 }
 
 // CORS says what pages of other origins may do.

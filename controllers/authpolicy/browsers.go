@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"strings"
 
+	"k8s.io/utils/ptr"
+
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/credential"
 	"github.com/latchkey-dev/latchkey/internal/crossorigin"
 )
@@ -31,6 +34,14 @@ func otherOrigins(spec v1alpha1.AuthPolicySpec) *crossorigin.Document {
 		d.MaxAgeSeconds = int64(spec.CORS.MaxAge.Seconds())
 	}
 	return d
+}
+
+// tracing is what a spec says about spans.
+func tracing(spec v1alpha1.AuthPolicySpec) *bundle.Tracing {
+	if spec.Tracing == nil {
+		return nil
+	}
+	return &bundle.Tracing{Endpoint: spec.Tracing.Endpoint, SamplingPercent: ptr.Deref(spec.Tracing.SamplingPercent, 0)} // the API server fills in the default
 }
 
 // loggedTokens warns of what an accepted policy asks for all the same; "" when there is nothing to say.

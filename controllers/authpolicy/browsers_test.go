@@ -8,11 +8,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/credential"
 	"github.com/latchkey-dev/latchkey/internal/crossorigin"
 )
 
-func TestTokenSourcesAndOtherOriginsReachTheBundle(t *testing.T) {
+func TestWhatASpecSaysAboutRequestsReachesTheBundle(t *testing.T) {
 	b := newBench(t)
 	b.signingKey("key", keySet(t, "ES256"))
 	wanted := spec("a", v1alpha1.KeySource{SigningKeyRef: &v1alpha1.SigningKeyRef{Name: "key"}})
@@ -21,6 +22,7 @@ func TestTokenSourcesAndOtherOriginsReachTheBundle(t *testing.T) {
 		AllowOrigins: []string{"https://shop.example"}, AllowMethods: []string{"PUT"}, AllowHeaders: []string{"Authorization"}, ExposeHeaders: []string{"X-Total"},
 		AllowCredentials: true, MaxAge: &metav1.Duration{Duration: time.Hour},
 	}
+	wanted.AccessLog, wanted.Tracing = v1alpha1.AccessLogAll, &v1alpha1.Tracing{Endpoint: "http://collector:4318"}
 	b.applied("p", wanted)
 	b.reconcile("p")
 	got := b.bundle("p")
@@ -32,6 +34,9 @@ func TestTokenSourcesAndOtherOriginsReachTheBundle(t *testing.T) {
 		AllowCredentials: true, MaxAgeSeconds: 3600,
 	}); diff != "" {
 		t.Errorf("got -, want + of other origins:\n%s", diff)
+	}
+	if got.AccessLog != bundle.AccessLogAll || cmp.Diff(got.Tracing, &bundle.Tracing{Endpoint: "http://collector:4318", SamplingPercent: 10}) != "" {
+		t.Errorf("got access log %q and tracing %v, want All, and a tenth to the collector", got.AccessLog, got.Tracing)
 	}
 	if got, want := b.message("p", "Accepted"), "the policy compiles and its references are there; beware of tokenSources[1].query: proxies and browsers write URLs down, and so tokens"; got != want {
 		t.Errorf("got message %q, want %q", got, want)

@@ -42,6 +42,7 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source, shown certificate) (
 	}
 	b := &bundle.Bundle{Policy: document(spec)}
 	b.TokenSources, b.CORS = tokenSources(spec), otherOrigins(spec)
+	b.AccessLog, b.Tracing = bundle.AccessLog(spec.AccessLog), tracing(spec)
 	var faults policy.Errors
 	if program, err := policy.Compile(b.Policy); err == nil {
 		if _, err = credential.Compile(b.TokenSources, program.MayCarryToken); err != nil {

@@ -29,6 +29,11 @@ type Bundle struct {
 	// CORS says what pages of other origins may do; nil leaves that to the app.
 	CORS *crossorigin.Document
 
+	// AccessLog says of which requests there is a line; "" means AccessLogDenied.
+	AccessLog AccessLog
+	// Tracing is where spans go; nil sends none.
+	Tracing *Tracing
+
 	// Certificate makes the sidecar speak TLS to callers; nil: plain HTTP.
 	Certificate *Certificate
 	Upstream    Upstream

@@ -63,6 +63,7 @@ func (b *Bundle) check() error {
 		}
 	}
 	b.checkTraffic(fail)
+	b.checkObservation(fail)
 	return errors.Join(faults...)
 }
 

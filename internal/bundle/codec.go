@@ -29,6 +29,9 @@ type document struct {
 	TokenSources []credential.Source   `json:"tokenSources,omitempty"`
 	CORS         *crossorigin.Document `json:"cors,omitempty"`
 
+	AccessLog AccessLog `json:"accessLog,omitempty"`
+	Tracing   *Tracing  `json:"tracing,omitempty"`
+
 	TLS        *certificateDocument `json:"tls,omitempty"`
 	Upstream   upstreamDocument     `json:"upstream,omitzero"`
 	Limits     limitsDocument       `json:"limits,omitzero"`
@@ -87,7 +90,7 @@ func Parse(data []byte) (*Bundle, error) {
 		return nil, fmt.Errorf("version: must be %d, the only one that this build knows", version)
 	}
 
-	b := &Bundle{Policy: d.Policy, Session: (*Session)(d.Session), TokenSources: d.TokenSources, CORS: d.CORS}
+	b := &Bundle{Policy: d.Policy, Session: (*Session)(d.Session), TokenSources: d.TokenSources, CORS: d.CORS, AccessLog: d.AccessLog, Tracing: d.Tracing}
 	faults := d.readTraffic(b)
 	for i, issuer := range d.Issuers {
 		skew, err := time.ParseDuration(issuer.ClockSkew)
@@ -119,6 +122,7 @@ func Parse(data []byte) (*Bundle, error) {
 func (b *Bundle) Marshal() ([]byte, error) {
 	d := document{
 		Version: version, Policy: b.Policy, Session: (*sessionDocument)(b.Session), TokenSources: b.TokenSources, CORS: b.CORS,
+		AccessLog: b.AccessLog, Tracing: b.Tracing,
 	}
 	d.writeTraffic(b)
 	for _, issuer := range b.Issuers {

@@ -28,6 +28,7 @@ const (
 type Caller struct {
 	Issuer  string
 	Subject string
+	KeyID   string // of the key that signed the token
 
 	claims  map[string]any
 	headers []identityHeader
@@ -135,7 +136,7 @@ func reasonOf(err error) Reason {
 
 func (g *Gate) newCaller(token *verify.Token) *Caller {
 	caller := &Caller{
-		Issuer: token.Issuer, Subject: token.Subject, claims: token.Claims, headers: g.identify(token.Claims),
+		Issuer: token.Issuer, Subject: token.Subject, KeyID: token.KeyID, claims: token.Claims, headers: g.identify(token.Claims),
 		expires: token.Expires, until: token.ValidUntil, revoked: g.revoked[token.Issuer],
 	}
 	if caller.revoked != nil && token.SessionID != "" {

@@ -24,7 +24,24 @@ const (
 	ReasonAmbiguousHost Reason = "ambiguous_host"
 	// ReasonRevocationsUnknown says that the issuer's token service has not been heard for longer than the policy bears.
 	ReasonRevocationsUnknown Reason = "revocations_unknown"
+	// ReasonInvalidToken is what callers are told of most tokens that are refused, see Told.
+	ReasonInvalidToken Reason = "invalid_token"
 )
+
+// Told is what callers get to hear of a reason. Who is refused learns what to do about it, not how the policy is made: neither whose tokens it takes nor
+// which of its rules there are. Metrics, the log and the pod's recent decisions have the reason itself.
+func (r Reason) Told() Reason {
+	switch r {
+	case Reason(verify.Malformed), Reason(verify.Unsupported), Reason(verify.UnknownIssuer), Reason(verify.UnknownKey), Reason(verify.BadSignature),
+		Reason(verify.WrongType), Reason(verify.WrongAudience), Reason(verify.BoundToken), Reason(policy.ClaimRuleNotMet), Reason(policy.ClaimNotMapped):
+		return ReasonInvalidToken
+	case Reason(policy.ReasonExpressionFalse), Reason(policy.ReasonExpressionError):
+		return Reason(policy.ReasonClaimsNotMet)
+	case Reason(policy.ReasonNoRule):
+		return Reason(policy.ReasonDenied)
+	}
+	return r
+}
 
 // Verdict is what a Gate says about one request.
 type Verdict struct {
@@ -86,7 +103,8 @@ func (g *Gate) refuse(verdict *Verdict, decision policy.Decision, unfit refused)
 	case policy.ReasonTokenRequired:
 		switch unfit.reason {
 		case "":
-			verdict.Status, verdict.Challenge = http.StatusUnauthorized, "Bearer" // no error code, as nothing was wrong with what was sent
+			// No error code, as nothing was wrong with what was sent; but the scheme wants one parameter (RFC 6750 section 3).
+			verdict.Status, verdict.Challenge = http.StatusUnauthorized, `Bearer realm="app"`
 		case ReasonCrossOrigin:
 			verdict.Status, verdict.Reason = http.StatusForbidden, unfit.reason // another token would not help
 		case Reason(verify.IssuerUnavailable):
@@ -136,5 +154,9 @@ func tokenRefused(reason Reason) (status int, challenge string) {
 	if reason == ReasonRevocationsUnknown { // nothing is wrong with the token, so far as anybody knows
 		return http.StatusServiceUnavailable, ""
 	}
-	return http.StatusUnauthorized, `Bearer error="invalid_token", error_description="` + string(reason) + `"`
+	challenge = `Bearer error="invalid_token"`
+	if told := reason.Told(); told != ReasonInvalidToken {
+		challenge += `, error_description="` + string(told) + `"`
+	}
+	return http.StatusUnauthorized, challenge
 }

@@ -65,7 +65,7 @@ var bytesOnly = []struct {
 		"200, 401 token_required", []string{"POST /public app\ntransfer-encoding: chunked\nbody: hi"},
 	},
 	{"a chunk whose extension ends a line by itself", lines("POST /orders HTTP/1.1", "Host: app", "Transfer-Encoding: chunked") + "2;\nhi\r\n0\r\n\r\n", "401 token_required", nil},
-	{"an empty host", lines("GET /public HTTP/1.1", "Host:"), "400 no_host", nil},
+	{"an empty host", lines("GET /public HTTP/1.1", "Host:"), "400 host_missing", nil},
 	{"a chunk size with a sign", lines("POST /orders HTTP/1.1", "Host: app", "Transfer-Encoding: chunked") + "+2\r\nhi\r\n0\r\n\r\n" + smuggled, "401 token_required", nil},
 	{"a chunk size in C", lines("POST /orders HTTP/1.1", "Host: app", "Transfer-Encoding: chunked") + "0x2\r\nhi\r\n0\r\n\r\n" + smuggled, "401 token_required", nil},
 	{"a chunk size that is too large", lines("POST /orders HTTP/1.1", "Host: app", "Transfer-Encoding: chunked") + "10000000000000002\r\nhi\r\n0\r\n\r\n" + smuggled, "401 token_required", nil},
@@ -125,7 +125,7 @@ var bytesOnly = []struct {
 	{"HTTP/2 without its preface", lines("GET /public HTTP/2.0", "Host: app"), malformed, nil},
 	{"HTTP/3", lines("GET /public HTTP/3.0", "Host: app"), malformed, nil},
 	{"an empty line before the request", "\r\n" + lines("GET /public HTTP/1.1", "Host: app"), malformed, nil},
-	{"HTTP/1.0 without a host", lines("GET /public HTTP/1.0", "Connection: keep-alive"), "400 no_host", nil},
+	{"HTTP/1.0 without a host", lines("GET /public HTTP/1.0", "Connection: keep-alive"), "400 host_missing", nil},
 
 	{
 		"Connection cannot take identity headers out", lines("GET /orders HTTP/1.1", "Host: app", "Authorization: Bearer TOKEN", "Connection: X-Auth-Subject, x-auth-roles, Host"),

@@ -33,7 +33,7 @@ var framesOnly = []struct {
 	{"a method with a line end", head(pseudo("GET /admin HTTP/1.1\r\nHost: app\r\n\r\nGET", "/public", "app")), malformed, nil},
 	{"two authorities", head(open, field(":authority", "other")), malformed, nil},
 	{"an authority and a host: the authority counts", head(open, field("host", "other")), "200", []string{"GET /public app"}},
-	{"neither authority nor host", head([]hpack.HeaderField{field(":method", "GET"), field(":scheme", "http"), field(":path", "/public")}), "400 no_host", nil},
+	{"neither authority nor host", head([]hpack.HeaderField{field(":method", "GET"), field(":scheme", "http"), field(":path", "/public")}), "400 host_missing", nil},
 	{"a host alone", head([]hpack.HeaderField{field(":method", "GET"), field(":scheme", "http"), field(":path", "/public"), field("host", "app")}), "200", []string{"GET /public app"}},
 	{"a pseudo-header behind the others", []block{{fields: append([]hpack.HeaderField{field("accept", "*/*")}, open...)}}, malformed, nil},
 	{"a pseudo-header that nobody knows", head(open, field(":user", "root")), malformed, nil},
@@ -52,7 +52,7 @@ var framesOnly = []struct {
 		[]block{{fields: append(pseudo("POST", "/closed", "app"), field("content-length", "35"))}, {data: "hi"}}, "403 denied", nil,
 	},
 	{
-		"a pseudo-header behind the body", []block{{fields: pseudo("POST", "/closed", "app")}, {data: "hi"}, {fields: []hpack.HeaderField{field(":path", "/admin")}}},
+		"a pseudo-header behind the body", []block{{fields: pseudo("POST", "/public", "app")}, {data: "hi"}, {fields: []hpack.HeaderField{field(":path", "/admin")}}},
 		malformed, nil,
 	},
 	{

@@ -184,7 +184,7 @@ var requests = []trick{
 		name: "two Authorization headers", target: "/orders", token: true, fields: []string{"Authorization: Basic YTpi"}, want: "400 several_credentials",
 	},
 	{name: "two Authorization headers on an open path", fields: []string{"Authorization: Bearer a", "Authorization: Bearer a"}, want: "400 several_credentials"},
-	{name: "a bearer token behind a tab", target: "/orders", fields: []string{"Authorization: Bearer\tabc"}, want: "401 malformed"},
+	{name: "a bearer token behind a tab", target: "/orders", fields: []string{"Authorization: Bearer\tabc"}, want: "401 invalid_token"},
 	{name: "a bad token on an open path stays here", fields: []string{"Authorization: bearer abc"}, want: "200", reaches: []string{"GET /public app"}},
 	{
 		name: "cookies of token services stay here", fields: []string{"Cookie: a=1; b=2; __Secure-latchkey-refresh=secret; __SECURE-LATCHKEY-x=secret; c=3"}, want: "200",
