@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"time"
@@ -52,7 +51,7 @@ func (s *sidecar) writesLine(a *answer) bool {
 		which = a.current.accessLog
 	}
 	asked := which == bundle.AccessLogAll || which == bundle.AccessLogDenied && a.decision != ""
-	return asked && s.log.Enabled(context.Background(), slog.LevelInfo)
+	return asked && s.log.Enabled(a.request.Context(), slog.LevelInfo)
 }
 
 // line is what the access log says of a request. It has no query, no header but Host, and no subject: whoever has to know who it was looks the decision up,

@@ -149,7 +149,7 @@ func (s *sidecar) apply(ctx context.Context, tree filetree.Tree) error {
 	} else {
 		next.app = newApp(s.appHost, next.traffic.upstream, s.log)
 	}
-	next.accessLog, next.tracer = parsed.AccessLog, s.tracerFor(parsed.Tracing, last)
+	next.accessLog, next.tracer = parsed.AccessLog, s.tracerFor(parsed.Tracing, last) //nolint:contextcheck // what is queued is sent after ctx has ended, too
 	follow.Start(ctx)
 	refetch.Start()
 	s.current.Store(next)

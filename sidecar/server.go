@@ -55,7 +55,7 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 	s := &sidecar{log: logger, appHost: config.AppHost, follower: follower, flight: newFlight()}
 	s.lobby = newLobby(s.current.Load, func(limit string) { s.metrics.turned.WithLabelValues(limit).Inc() })
 	s.metrics = newMetrics(s.flight, s.lobby, follower, func() string { return s.bundle.get().Applied })
-	s.lines = accesslog.New(logger.Handler(), s.metrics.linesDropped.Inc)
+	s.lines = accesslog.New(logger.Handler(), s.metrics.linesDropped.Inc) //nolint:contextcheck // lines are about requests that are over
 	defer s.lines.Close()
 	s.watch.tick.Store(time.Now().UnixNano())
 	s.refetch = refetch.NewPool(refetch.Options{

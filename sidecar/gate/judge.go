@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/policy"
-	"github.com/latchkey-dev/latchkey/internal/verify"
 )
 
 // Reason is why a request may pass or not. Its values are stable: those below, those of policy.Reason, and those of verify.Reason and
@@ -27,21 +26,6 @@ const (
 	// ReasonInvalidToken is what callers are told of most tokens that are refused, see Told.
 	ReasonInvalidToken Reason = "invalid_token"
 )
-
-// Told is what callers get to hear of a reason. Who is refused learns what to do about it, not how the policy is made: neither whose tokens it takes nor
-// which of its rules there are. Metrics, the log and the pod's recent decisions have the reason itself.
-func (r Reason) Told() Reason {
-	switch r {
-	case Reason(verify.Malformed), Reason(verify.Unsupported), Reason(verify.UnknownIssuer), Reason(verify.UnknownKey), Reason(verify.BadSignature),
-		Reason(verify.WrongType), Reason(verify.WrongAudience), Reason(verify.BoundToken), Reason(policy.ClaimRuleNotMet), Reason(policy.ClaimNotMapped):
-		return ReasonInvalidToken
-	case Reason(policy.ReasonExpressionFalse), Reason(policy.ReasonExpressionError):
-		return Reason(policy.ReasonClaimsNotMet)
-	case Reason(policy.ReasonNoRule):
-		return Reason(policy.ReasonDenied)
-	}
-	return r
-}
 
 // Verdict is what a Gate says about one request.
 type Verdict struct {

@@ -65,6 +65,7 @@ var bytesOnly = []struct {
 		"200, 401 token_required", []string{"POST /public app\ntransfer-encoding: chunked\nbody: hi"},
 	},
 	{"a chunk whose extension ends a line by itself", lines("POST /orders HTTP/1.1", "Host: app", "Transfer-Encoding: chunked") + "2;\nhi\r\n0\r\n\r\n", "401 token_required", nil},
+	{"a body that breaks off in its chunks", lines("POST /public HTTP/1.1", "Host: app", "Transfer-Encoding: chunked") + "2\r\nhello\r\n0\r\n\r\n" + smuggled, "400 body_unreadable", nil},
 	{"an empty host", lines("GET /public HTTP/1.1", "Host:"), "400 host_missing", nil},
 	{"a chunk size with a sign", lines("POST /orders HTTP/1.1", "Host: app", "Transfer-Encoding: chunked") + "+2\r\nhi\r\n0\r\n\r\n" + smuggled, "401 token_required", nil},
 	{"a chunk size in C", lines("POST /orders HTTP/1.1", "Host: app", "Transfer-Encoding: chunked") + "0x2\r\nhi\r\n0\r\n\r\n" + smuggled, "401 token_required", nil},

@@ -32,7 +32,7 @@ var framesOnly = []struct {
 	{"two methods", head(open, field(":method", "DELETE")), malformed, nil},
 	{"a method with a line end", head(pseudo("GET /admin HTTP/1.1\r\nHost: app\r\n\r\nGET", "/public", "app")), malformed, nil},
 	{"two authorities", head(open, field(":authority", "other")), malformed, nil},
-	{"an authority and a host: the authority counts", head(open, field("host", "other")), "200", []string{"GET /public app"}},
+	{"an authority and another host", head(open, field("host", "other")), "400 ambiguous_host", nil},
 	{"neither authority nor host", head([]hpack.HeaderField{field(":method", "GET"), field(":scheme", "http"), field(":path", "/public")}), "400 host_missing", nil},
 	{"a host alone", head([]hpack.HeaderField{field(":method", "GET"), field(":scheme", "http"), field(":path", "/public"), field("host", "app")}), "200", []string{"GET /public app"}},
 	{"a pseudo-header behind the others", []block{{fields: append([]hpack.HeaderField{field("accept", "*/*")}, open...)}}, malformed, nil},

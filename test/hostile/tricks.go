@@ -132,6 +132,10 @@ var requests = []trick{
 
 	// What names another host, path or method than the request's own.
 	{name: "a host in capital letters arrives as it was sent", host: "APP", want: "200", reaches: []string{"GET /public APP"}},
+	{name: "a host with a user", host: "user@app", want: malformed},
+	{name: "a host that is two", host: "app,evil", want: "400 ambiguous_host"},
+	{name: "an encoded host", host: "app%2eevil", want: "400 ambiguous_host"},
+	{name: "a host with a port that is none", host: "app:80:90", want: "400 ambiguous_host"},
 	{name: "a host with a port", host: "app:8080", want: "200", reaches: []string{"GET /public app:8080"}},
 	{
 		name: "what proxies say decides nothing, and arrives", target: "/orders", want: "401 token_required",
