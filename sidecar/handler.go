@@ -38,7 +38,7 @@ func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 		over.Header().Set("Connection", "close") // net/http makes GOAWAY of it for HTTP/2
 	}
 	w := f.begin(over, r)
-	defer f.end(w)
+	defer f.end(w) //nolint:contextcheck // the request that it tells of has its own
 	current := w.current
 
 	path, err := policy.Normalize(r.URL.EscapedPath())

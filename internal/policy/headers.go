@@ -79,7 +79,7 @@ func (p *Program) compileHeaders() {
 
 func (p *Program) strip(name string) {
 	p.stripped[string(fold(nil, name))] = struct{}{}
-	p.longest = max(p.longest, len(name))
+	p.lengths[len(name)] = true
 }
 
 // Strips says whether a header or trailer of this name must be taken out of every request, whoever sent it, before the identity headers
@@ -88,8 +88,8 @@ func (p *Program) strip(name string) {
 // Names are compared as CGI and its heirs do: without case, and with every character that is neither letter nor digit as good as any other
 // (RFC 3875 section 4.1.18 makes "_" of "-"; some servers do so with "." and the rest). To such an app X_Auth_Subject is X-Auth-Subject.
 func (p *Program) Strips(name string) bool {
-	if len(name) > p.longest {
-		return false
+	if len(name) >= len(p.lengths) || !p.lengths[len(name)] {
+		return false // most headers, without a look at their letters
 	}
 	var buffer [maxHeaderName]byte
 	_, ok := p.stripped[string(fold(buffer[:0], name))]

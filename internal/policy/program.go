@@ -8,9 +8,9 @@ type Program struct {
 	index     *index
 	fallback  rule
 	headers   []Header
-	values    []claimAt           // of headers
-	stripped  map[string]struct{} // folded names
-	longest   int                 // of the names in stripped
+	values    []claimAt               // of headers
+	stripped  map[string]struct{}     // folded names
+	lengths   [maxHeaderName + 1]bool // that the names in stripped have
 	keepToken bool
 	audits    bool
 }
