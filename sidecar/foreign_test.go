@@ -37,7 +37,7 @@ func TestAForeignIssuersNewKeyIsTakenBeforeAnybodyBringsIt(t *testing.T) {
 	}
 	stream := w.dial() // a connection that is open all the while
 	w.do("GET", "/", w.tokenBy(fresh, "bob", of)).seen(t)
-	if got := w.do("GET", "/", w.tokenBy(newKey(t, "ES256"), "eve", of)); got.Status != http.StatusUnauthorized || got.reason() != "unknown_key" {
+	if got := w.do("GET", "/", w.tokenBy(newKey(t, "ES256"), "eve", of)); got.Status != http.StatusUnauthorized || got.reason() != "invalid_token" || w.decisions()[0].Reason != "unknown_key" {
 		t.Errorf("a key of nobody's: got %d %s", got.Status, got.reason())
 	}
 	if got := issuer.Asked(); got != 1 {

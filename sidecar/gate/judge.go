@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/verify"
 )
 
 // Reason is why a request may pass or not. Its values are stable: those below, those of policy.Reason, and those of verify.Reason and
