@@ -56,7 +56,7 @@ func TestWhatGoClientsLeaveOutGetsItsDefaultAndWhatTheySayIsKept(t *testing.T) {
 				Issuer: "https://issuer.example", SigningKeyRef: v1alpha1.ObjectRef{Name: "key"},
 				AccessToken:  v1alpha1.AccessToken{Audiences: []string{"app"}},
 				RefreshToken: v1alpha1.RefreshToken{ReuseWindow: test.said},
-				Login:        v1alpha1.Login{UsersSecretRef: v1alpha1.ObjectRef{Name: "users"}},
+				Login:        v1alpha1.Login{UsersSecretRef: &v1alpha1.ObjectRef{Name: "users"}},
 			}}
 			if err := c.Create(t.Context(), issuer); err != nil {
 				t.Fatal(err)

@@ -54,7 +54,7 @@ func TestKubectlGetShowsWhatIsWrong(t *testing.T) {
 	younger := &v1alpha1.AuthPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "z"}, Spec: policy.Spec}
 	lonely := &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "lonely"}, Spec: v1alpha1.TokenIssuerSpec{
 		Issuer: "https://lonely.example", SigningKeyRef: v1alpha1.ObjectRef{Name: "nowhere"},
-		AccessToken: v1alpha1.AccessToken{Audiences: []string{"app"}}, Login: v1alpha1.Login{UsersSecretRef: v1alpha1.ObjectRef{Name: "users"}},
+		AccessToken: v1alpha1.AccessToken{Audiences: []string{"app"}}, Login: v1alpha1.Login{UsersSecretRef: &v1alpha1.ObjectRef{Name: "users"}},
 	}}
 	taken := &v1alpha1.SigningKey{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "taken"}}
 	theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "taken-signing"}}

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/discovery"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -56,14 +57,19 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	if err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
-	if err := mgr.Add(keeper); err != nil {
+	if err = mgr.Add(keeper); err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
 	cached, live := mgr.GetClient(), mgr.GetAPIReader()
 	recorder := mgr.GetEventRecorder("latchkey")
+	api, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("set up the controllers: %w", err)
+	}
 	signingKeys := &signingkey.Reconciler{Client: cached, Live: live, Clock: options.Clock, Events: recorder}
 	tokenIssuers := &tokenissuer.Reconciler{
 		Client: cached, Live: live, Clock: options.Clock, Events: recorder, CA: options.CA, Image: options.IssuerImage,
+		Accounts: tokenissuer.AccountsReader{API: api.RESTClient()},
 	}
 	policies := &authpolicy.Reconciler{Client: cached, Live: live, Clock: options.Clock, Events: recorder, CA: options.CA, Foreign: keeper}
 	pods := &distribution.Reconciler{Client: cached, Clock: options.Clock, Events: recorder}

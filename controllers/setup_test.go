@@ -86,7 +86,7 @@ func quickstart(t *testing.T, c client.WithWatch) (namespace string, policy *v1a
 		&v1alpha1.TokenIssuer{ObjectMeta: named, Spec: v1alpha1.TokenIssuerSpec{
 			Issuer: "https://auth.example", SigningKeyRef: v1alpha1.ObjectRef{Name: "q"},
 			AccessToken: v1alpha1.AccessToken{Audiences: []string{"app"}},
-			Login:       v1alpha1.Login{UsersSecretRef: v1alpha1.ObjectRef{Name: "users"}},
+			Login:       v1alpha1.Login{UsersSecretRef: &v1alpha1.ObjectRef{Name: "users"}},
 		}},
 		&v1alpha1.SigningKey{ObjectMeta: named},
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "users"}, Data: map[string][]byte{"users.yaml": []byte("users: []")}},

@@ -140,7 +140,9 @@ func (s *sidecar) apply(ctx context.Context, tree filetree.Tree) error {
 		if next.service, err = tokenservice.NewClient(services[session.Issuer]); err != nil {
 			return fmt.Errorf("%s: session: %w", bundle.FileName, err)
 		}
-		next.routes = tokenservice.NewRoutes(session.PathPrefix, next.service, s.refuseRoute, s.log)
+		if next.routes, err = tokenservice.NewRoutes(session, next.service, s.refuseRoute, s.log); err != nil {
+			return fmt.Errorf("%s: %w", bundle.FileName, err)
+		}
 	}
 
 	last := s.current.Load()

@@ -14,6 +14,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/pki"
 	"github.com/latchkey-dev/latchkey/internal/revocation"
+	"github.com/latchkey-dev/latchkey/internal/sidecartoken"
 )
 
 const tokenServiceHost = "quickstart-issuer.shop.svc"
@@ -21,6 +22,7 @@ const tokenServiceHost = "quickstart-issuer.shop.svc"
 // tokenService stands in for a token service: it serves TLS with a certificate of its own CA, answers the sign-in routes with what the
 // test says, and speaks the revocation stream.
 type tokenService struct {
+	token   sidecartoken.Token
 	w       *world
 	ca      *pki.CA
 	address string
@@ -46,7 +48,7 @@ func (w *world) newTokenService() *tokenService {
 	ca, err := pki.NewCA(time.Now())
 	check(w, err)
 	host, _, _ := net.SplitHostPort(w.appIP + ":0")
-	s := &tokenService{w: w, ca: ca, address: host + ":8443", stream: "first", changed: make(chan struct{})}
+	s := &tokenService{w: w, ca: ca, address: host + ":8443", stream: "first", changed: make(chan struct{}), token: sidecartoken.New()}
 	s.answer = func(http.ResponseWriter, *http.Request) {}
 	return s
 }
@@ -54,7 +56,7 @@ func (w *world) newTokenService() *tokenService {
 // in makes the bundle's first issuer this token service's, with its routes below /auth.
 func (s *tokenService) in(b *bundle.Bundle) *bundle.Bundle {
 	b.Issuers[0].TokenService = &bundle.TokenService{
-		URL: "https://" + tokenServiceHost + ":8443", Address: s.address, CA: string(s.ca.CertPEM()),
+		URL: "https://" + tokenServiceHost + ":8443", Address: s.address, CA: string(s.ca.CertPEM()), Token: s.token,
 	}
 	b.Session = &bundle.Session{PathPrefix: "/auth", Issuer: b.Issuers[0].URL}
 	return b

@@ -37,7 +37,7 @@ func TestNewPodIsReadyOnceItKnowsWhoWasSignedOut(t *testing.T) {
 	b := service.in(w.bundle())
 	other := b.Issuers[0]
 	other.URL = "https://other.example"
-	other.TokenService = &bundle.TokenService{URL: "https://other.shop.svc:8443", Address: w.appIP + ":8444", CA: other.TokenService.CA}
+	other.TokenService = &bundle.TokenService{URL: "https://other.shop.svc:8443", Address: w.appIP + ":8444", CA: other.TokenService.CA, Token: service.token}
 	b.Issuers = append(b.Issuers, other)
 	w.waitApplied(w.mount(b))
 	if got := w.admin("/readyz"); got.Status != 200 {

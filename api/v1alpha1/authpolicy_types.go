@@ -615,6 +615,17 @@ type PolicySession struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	PathPrefix string `json:"pathPrefix,omitempty"`
+
+	// trustedProxies are the networks, in CIDR notation, of the proxies in front of the pods, such as those of your ingress. The address of a
+	// client, which sign-ins are counted by and users see in their list of devices, is then the last one in X-Forwarded-For that is not
+	// theirs. Unset: nobody's word is taken for it, and it is that of whoever called the pod. At most 32.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=43
+	// +kubebuilder:validation:items:Pattern=`^[0-9A-Fa-f.:]+/[0-9]{1,3}$`
+	// +listType=set
+	// +optional
+	TrustedProxies []string `json:"trustedProxies,omitempty"`
 }
 
 // AuthPolicyStatus is what the manager last saw and did.

@@ -125,14 +125,111 @@ type Sessions struct {
 	// +kubebuilder:validation:Maximum=100
 	// +optional
 	MaxPerUser int32 `json:"maxPerUser,omitempty"`
+
+	// onLimit is what happens to one sign-in more than maxPerUser: EndOldest (the default) signs the user out on the device that signed in
+	// first; Refuse turns the new one away, until the user ends a session or one runs out.
+	// +kubebuilder:default=EndOldest
+	// +optional
+	OnLimit OnSessionLimit `json:"onLimit,omitempty"`
+
+	// ipBinding is what happens when a session is refreshed from another network than before, that is from another /24 of IPv4 or /64 of IPv6:
+	// Off does nothing, Log (the default) tells of it in the log and in a metric, Reauthenticate ends the session, so that the user must sign
+	// in again. Phones change networks all day.
+	// +kubebuilder:default=Log
+	// +optional
+	IPBinding IPBinding `json:"ipBinding,omitempty"`
 }
 
-// Login says how users prove who they are.
+// OnSessionLimit is what happens to one sign-in more than a user may have.
+//
+// +kubebuilder:validation:Enum=EndOldest;Refuse
+type OnSessionLimit string
+
+const (
+	// OnLimitEndOldest ends the session that began first.
+	OnLimitEndOldest OnSessionLimit = "EndOldest"
+	// OnLimitRefuse refuses the sign-in.
+	OnLimitRefuse OnSessionLimit = "Refuse"
+)
+
+// IPBinding is what happens when a session is refreshed from another network.
+//
+// +kubebuilder:validation:Enum=Off;Log;Reauthenticate
+type IPBinding string
+
+const (
+	// IPBindingOff does nothing.
+	IPBindingOff IPBinding = "Off"
+	// IPBindingLog tells of it.
+	IPBindingLog IPBinding = "Log"
+	// IPBindingReauthenticate ends the session.
+	IPBindingReauthenticate IPBinding = "Reauthenticate"
+)
+
+// Login says how users prove who they are: to the token service by a password of its own list, to the app by its webhook, or to a backend that
+// is trusted to say who they are.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.usersSecretRef) && has(self.webhook))",message="set usersSecretRef or webhook, not both: one of them knows the users",fieldPath=".webhook"
+// +kubebuilder:validation:XValidation:rule="has(self.usersSecretRef) || has(self.webhook) || has(self.trustedBackends)",message="set usersSecretRef, webhook or trustedBackends: otherwise nobody can sign in"
 type Login struct {
 	// usersSecretRef names a Secret in this namespace whose key users.yaml lists users with argon2id password hashes and claims. Make entries
-	// with `latchkey hash-password`. A change is in force within a second, without a restart.
+	// with `latchkey hash-password`. A change is in force within a second, without a restart. Excludes webhook.
+	// +optional
+	UsersSecretRef *ObjectRef `json:"usersSecretRef,omitempty"`
+
+	// webhook asks your app at each sign-in whether user name and password are right. Excludes usersSecretRef.
+	// +optional
+	Webhook *LoginWebhook `json:"webhook,omitempty"`
+
+	// trustedBackends are the pods, by their ServiceAccounts, that may sign a user in without a password, having checked who it is by themselves, and
+	// that may ask what a token is worth (RFC 7662). 1 to 16.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=atomic
+	// +optional
+	TrustedBackends []ServiceAccountRef `json:"trustedBackends,omitempty"`
+}
+
+// LoginWebhook is a URL of your app that checks credentials.
+type LoginWebhook struct {
+	// url is asked by POST; https only, and redirects are not followed.
+	// +kubebuilder:validation:Pattern=`^https://[^/?#@\s]+[^#\s]*$`
+	// +kubebuilder:validation:MaxLength=2048
 	// +required
-	UsersSecretRef ObjectRef `json:"usersSecretRef,omitempty,omitzero"`
+	URL string `json:"url,omitempty"`
+
+	// certificateAuthority holds the PEM certificates that the webhook's certificate must lead to. Unset: those that browsers trust.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	// +optional
+	CertificateAuthority string `json:"certificateAuthority,omitempty"`
+
+	// timeout is how long the answer may take, 100ms to 10s. Default: 5s.
+	// +kubebuilder:default="5s"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')",message="must be a duration in seconds, such as 5s or 500ms"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('100ms') && duration(self) <= duration('10s')",message="must be between 100ms and 10s"
+	// +optional
+	Timeout metav1.Duration `json:"timeout,omitempty,omitzero"`
+
+	// secretRef names a Secret in this namespace whose key `secret` signs the requests as Standard Webhooks has it: whsec_ and base64 of 24 to 64
+	// random bytes, or two of these on two lines while one replaces the other.
+	// +required
+	SecretRef ObjectRef `json:"secretRef,omitempty,omitzero"`
+}
+
+// ServiceAccountRef names a ServiceAccount.
+type ServiceAccountRef struct {
+	// name of the ServiceAccount.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Name string `json:"name,omitempty"`
+
+	// namespace of the ServiceAccount. Unset: that of the TokenIssuer.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
 }
 
 // Store is where sessions are kept.

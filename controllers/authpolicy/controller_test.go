@@ -24,6 +24,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/filetree"
 	"github.com/latchkey-dev/latchkey/internal/keyset"
 	"github.com/latchkey-dev/latchkey/internal/pki"
+	"github.com/latchkey-dev/latchkey/internal/sidecartoken"
 	"github.com/latchkey-dev/latchkey/internal/signing"
 	"github.com/latchkey-dev/latchkey/test/controllertest"
 )
@@ -43,6 +44,7 @@ type bench struct {
 	events     *events.FakeRecorder
 	reconciler *authpolicy.Reconciler
 	namespace  string
+	token      sidecartoken.Token // of the TokenIssuer that was made last
 }
 
 func newBench(t *testing.T) *bench {
@@ -102,9 +104,19 @@ func (b *bench) edit(name string, change func(*v1alpha1.AuthPolicySpec)) {
 // bundle is what pods of the policy read from its ConfigMap.
 func (b *bench) bundle(policy string) *bundle.Bundle {
 	b.Helper()
-	parsed, err := bundle.Parse([]byte(get(b, &corev1.ConfigMap{}, policy+"-bundle").Data[bundle.FileName]))
+	parsed, err := bundle.Parse(b.document(policy))
 	b.must(err)
 	return parsed
+}
+
+// document is the bundle as it was written, to a Secret where it has secrets.
+func (b *bench) document(policy string) []byte {
+	b.Helper()
+	secret := &corev1.Secret{}
+	if b.client.Get(ctx, client.ObjectKey{Namespace: b.namespace, Name: policy + "-bundle"}, secret) == nil {
+		return secret.Data[bundle.FileName]
+	}
+	return []byte(get(b, &corev1.ConfigMap{}, policy+"-bundle").Data[bundle.FileName])
 }
 
 // conditions are the reasons of Accepted and Ready: "Accepted Ready".
@@ -187,12 +199,16 @@ func (b *bench) tokenIssuer(name, signingKey string) *corev1.Service {
 		Issuer:        "https://" + name + ".example",
 		SigningKeyRef: v1alpha1.ObjectRef{Name: signingKey},
 		AccessToken:   v1alpha1.AccessToken{Audiences: []string{"app"}},
-		Login:         v1alpha1.Login{UsersSecretRef: v1alpha1.ObjectRef{Name: "users"}},
+		Login:         v1alpha1.Login{UsersSecretRef: &v1alpha1.ObjectRef{Name: "users"}},
 	}}
 	b.create(issuer)
 	service := &corev1.Service{ObjectMeta: b.named(name + "-issuer"), Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 8443}}}}
 	service.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(issuer, v1alpha1.GroupVersion.WithKind("TokenIssuer"))}
 	b.create(service)
+	b.token = sidecartoken.New()
+	secret := &corev1.Secret{ObjectMeta: b.named(name + "-issuer-sidecars"), Data: map[string][]byte{sidecartoken.File: []byte(b.token.Encode())}}
+	secret.OwnerReferences = service.OwnerReferences
+	b.create(secret)
 	return service
 }
 
@@ -256,13 +272,13 @@ func TestAPolicyBecomesTheBundleOfItsSidecars(t *testing.T) {
 			URL:     "https://auth-issuer." + b.namespace + ".svc:8443",
 			Address: service.Spec.ClusterIP + ":8443",
 			CA:      string(b.reconciler.CA.CertPEM()),
+			Token:   b.token,
 		},
 	}
 	if diff := cmp.Diff(issuer, want); diff != "" {
 		t.Errorf("issuer (-got +want):\n%s", diff)
 	}
-	written := get(b, &corev1.ConfigMap{}, "p-bundle").Data[bundle.FileName]
-	if got, want := b.policy("p").Status.Revision, filetree.Hash(map[string][]byte{bundle.FileName: []byte(written)})[:12]; got != want {
+	if got, want := b.policy("p").Status.Revision, filetree.Hash(map[string][]byte{bundle.FileName: b.document("p")})[:12]; got != want {
 		t.Errorf("got revision %s, want %s", got, want)
 	}
 }

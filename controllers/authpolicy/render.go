@@ -98,7 +98,7 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source, shown certificate) (
 		invalid(err)
 	}
 	if session := spec.Session; session != nil {
-		b.Session = &bundle.Session{PathPrefix: session.PathPrefix, Issuer: urls[session.TokenIssuerRef.Name]}
+		b.Session = &bundle.Session{PathPrefix: session.PathPrefix, Issuer: urls[session.TokenIssuerRef.Name], TrustedProxies: session.TrustedProxies}
 	}
 	encoded, err := b.Marshal()
 	if err != nil {

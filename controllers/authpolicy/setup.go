@@ -34,6 +34,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		Watches(&corev1.Service{}, r.wake(everyPolicy), belongsTo("TokenIssuer")).
 		Watches(&corev1.ConfigMap{}, r.wakeAnywhere(mayUseSigningKey), belongsTo("SigningKey")).
 		Watches(&corev1.Secret{}, r.wakeAnywhere(mayUseSigningKey), belongsTo("SigningKey"), builder.OnlyMetadata).
+		Watches(&corev1.Secret{}, r.wake(everyPolicy), belongsTo("TokenIssuer"), builder.OnlyMetadata).
 		Watches(&corev1.Namespace{}, r.wakeAnywhere(inNamespace), builder.OnlyMetadata, builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WatchesRawSource(ctrlsource.Channel(r.Foreign.Changed(), &handler.EnqueueRequestForObject{})).
 		Watches(&corev1.Secret{}, r.wake(showingCertificate), builder.OnlyMetadata).

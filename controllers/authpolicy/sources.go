@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/jwksource"
 	"github.com/latchkey-dev/latchkey/internal/keyset"
+	"github.com/latchkey-dev/latchkey/internal/sidecartoken"
 	"github.com/latchkey-dev/latchkey/internal/signing"
 )
 
@@ -87,13 +88,32 @@ func (r *Reconciler) fromTokenIssuer(ctx context.Context, namespace, name string
 	if err != nil || !metav1.IsControlledBy(service, issuer) || net.ParseIP(service.Spec.ClusterIP) == nil || len(service.Spec.Ports) == 0 {
 		return found, &problem{v1alpha1.ReasonRefNotReady, fmt.Sprintf("%s: TokenIssuer %q has no Service yet: see its status", path, name)}
 	}
+	token, err := r.sidecarToken(ctx, issuer, path)
+	if err != nil {
+		return found, err
+	}
 	port := strconv.Itoa(int(service.Spec.Ports[0].Port))
 	found.url, found.service = issuer.Spec.Issuer, &bundle.TokenService{
 		URL:     fmt.Sprintf("https://%s.%s.svc:%s", service.Name, namespace, port),
 		Address: net.JoinHostPort(service.Spec.ClusterIP, port),
 		CA:      string(r.CA.CertPEM()),
+		Token:   token,
 	}
 	return found, nil
+}
+
+// sidecarToken reads what the token service believes sidecars by.
+func (r *Reconciler) sidecarToken(ctx context.Context, issuer *v1alpha1.TokenIssuer, path string) (sidecartoken.Token, error) {
+	secret := &corev1.Secret{}
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: issuer.Name + "-issuer-sidecars"}, secret)
+	if client.IgnoreNotFound(err) != nil {
+		return sidecartoken.Token{}, fmt.Errorf("read the sidecars' token of the TokenIssuer: %w", err)
+	}
+	token, unreadable := sidecartoken.Parse(string(secret.Data[sidecartoken.File]))
+	if err != nil || !metav1.IsControlledBy(secret, issuer) || unreadable != nil {
+		return sidecartoken.Token{}, &problem{v1alpha1.ReasonRefNotReady, fmt.Sprintf("%s: TokenIssuer %q has no token for sidecars yet: see its status", path, issuer.Name)}
+	}
+	return token, nil
 }
 
 // fromSigningKey finds the key set of a SigningKey of the policy's own namespace.

@@ -146,7 +146,7 @@ func (b *bench) tokenIssuer(name, signingKey string) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: b.key.Namespace, Name: name},
 		Spec: v1alpha1.TokenIssuerSpec{
 			Issuer: "https://auth.example", SigningKeyRef: v1alpha1.ObjectRef{Name: signingKey},
-			AccessToken: v1alpha1.AccessToken{Audiences: []string{"app"}}, Login: v1alpha1.Login{UsersSecretRef: v1alpha1.ObjectRef{Name: "users"}},
+			AccessToken: v1alpha1.AccessToken{Audiences: []string{"app"}}, Login: v1alpha1.Login{UsersSecretRef: &v1alpha1.ObjectRef{Name: "users"}},
 		},
 	}))
 	b.wire.Writes()

@@ -18,6 +18,7 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/owned"
 	"github.com/latchkey-dev/latchkey/internal/pki"
+	"github.com/latchkey-dev/latchkey/internal/sidecartoken"
 )
 
 // Reconciler keeps one token service running for each TokenIssuer.
@@ -28,6 +29,8 @@ type Reconciler struct {
 	Clock  clock.PassiveClock
 	Events events.EventRecorder
 	CA     *pki.CA
+	// Accounts tells who signs the tokens of ServiceAccounts.
+	Accounts AccountsReader
 	// Image is the container image of the token service.
 	Image string
 }
@@ -40,6 +43,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:urls=/.well-known/openid-configuration;/openid/v1/jwks,verbs=get
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile brings one token service up to what its TokenIssuer says.
@@ -55,6 +59,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	}
 	verdict := judge(issuer, seen)
 	renewAt, err := r.certify(ctx, issuer, now)
+	if err == nil {
+		err = r.introduce(ctx, issuer)
+	}
 	if err == nil && verdict.accepted() {
 		err = r.apply(ctx, issuer, seen)
 	}
@@ -65,6 +72,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 type observed struct {
 	signingKey *v1alpha1.SigningKey // nil: not there
 	missing    []secretRef          // Secrets that are not there
+	accounts   Accounts             // who signs the tokens of ServiceAccounts; empty unless there are trusted backends
 	deployment *appsv1.Deployment   // as applied last; empty: not there
 }
 
@@ -89,6 +97,11 @@ func (r *Reconciler) observe(ctx context.Context, issuer *v1alpha1.TokenIssuer) 
 			return nil, fmt.Errorf("look for the Secret of %s: %w", ref.path, err)
 		}
 	}
+	if len(issuer.Spec.Login.TrustedBackends) > 0 {
+		if seen.accounts, err = r.Accounts.Read(ctx); err != nil {
+			return nil, err
+		}
+	}
 	err = r.Client.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: objectName(issuer)}, seen.deployment)
 	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("read the Deployment: %w", err)
@@ -104,7 +117,13 @@ type secretRef struct{ path, name string }
 
 // secretsOf are the Secrets of other people's that a TokenIssuer refers to.
 func secretsOf(issuer *v1alpha1.TokenIssuer) []secretRef {
-	refs := []secretRef{{"login.usersSecretRef", issuer.Spec.Login.UsersSecretRef.Name}}
+	var refs []secretRef
+	if ref := issuer.Spec.Login.UsersSecretRef; ref != nil {
+		refs = append(refs, secretRef{"login.usersSecretRef", ref.Name})
+	}
+	if hook := issuer.Spec.Login.Webhook; hook != nil {
+		refs = append(refs, secretRef{"login.webhook.secretRef", hook.SecretRef.Name})
+	}
 	if store := issuer.Spec.Store.PostgreSQL; store != nil {
 		refs = append(refs, secretRef{"store.postgreSQL.dsnSecretRef", store.DSNSecretRef.Name})
 		if store.CASecretRef != nil {
@@ -145,9 +164,26 @@ func (r *Reconciler) certify(ctx context.Context, issuer *v1alpha1.TokenIssuer, 
 	return fresh.RenewAt(), err
 }
 
+// introduce keeps the token by which the token service believes sidecars, in the Secret <name>-issuer-sidecars.
+func (r *Reconciler) introduce(ctx context.Context, issuer *v1alpha1.TokenIssuer) error {
+	name := objectName(issuer) + "-sidecars"
+	secret, err := r.objects().Secret(ctx, issuer, name)
+	if err != nil {
+		return err
+	}
+	if secret != nil {
+		if _, unreadable := sidecartoken.Parse(string(secret.Data[sidecartoken.File])); unreadable == nil {
+			return nil
+		}
+	}
+	_, err = r.objects().StoreSecret(ctx, issuer, secret, name, corev1.SecretTypeOpaque,
+		map[string][]byte{sidecartoken.File: []byte(sidecartoken.New().Encode())})
+	return err
+}
+
 // apply writes what the token service needs before the Deployment that needs it.
 func (r *Reconciler) apply(ctx context.Context, issuer *v1alpha1.TokenIssuer, seen *observed) error {
-	config, err := renderConfig(issuer)
+	config, err := renderConfig(issuer, seen.accounts)
 	if err != nil {
 		return err
 	}

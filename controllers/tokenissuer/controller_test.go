@@ -11,11 +11,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
@@ -26,7 +28,10 @@ import (
 	"github.com/latchkey-dev/latchkey/controllers/tokenissuer"
 	"github.com/latchkey-dev/latchkey/internal/issuer"
 	"github.com/latchkey-dev/latchkey/internal/issuer/config"
+	"github.com/latchkey-dev/latchkey/internal/keyset"
 	"github.com/latchkey-dev/latchkey/internal/pki"
+	"github.com/latchkey-dev/latchkey/internal/sidecartoken"
+	"github.com/latchkey-dev/latchkey/internal/verify"
 	"github.com/latchkey-dev/latchkey/test/controllertest"
 )
 
@@ -58,6 +63,11 @@ func newBench(t *testing.T) *bench {
 	b := &bench{T: t, client: c, wire: wire, clock: clocktesting.NewFakePassiveClock(start), ca: ca, namespace: controllertest.Namespace(t, c)}
 	b.events = events.NewFakeRecorder(100)
 	b.reconciler = &tokenissuer.Reconciler{Client: c, Live: c, Clock: b.clock, Events: b.events, CA: ca, Image: "issuer:test"}
+	api, err := discovery.NewDiscoveryClientForConfig(controllertest.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.reconciler.Accounts = tokenissuer.AccountsReader{API: api.RESTClient()}
 	key := &v1alpha1.SigningKey{ObjectMeta: b.named("key")}
 	b.must(c.Create(ctx, key))
 	key.Status.ActiveKeyID = "some-key" // as the controller of SigningKeys reports
@@ -67,7 +77,7 @@ func newBench(t *testing.T) *bench {
 		Issuer:        "https://auth.example",
 		SigningKeyRef: v1alpha1.ObjectRef{Name: "key"},
 		AccessToken:   v1alpha1.AccessToken{Audiences: []string{"app"}},
-		Login:         v1alpha1.Login{UsersSecretRef: v1alpha1.ObjectRef{Name: "users"}},
+		Login:         v1alpha1.Login{UsersSecretRef: &v1alpha1.ObjectRef{Name: "users"}},
 	}}))
 	b.wire.Writes()
 	return b
@@ -132,6 +142,15 @@ func (b *bench) told() []string {
 	}
 }
 
+func (b *bench) message(condition string) string {
+	b.Helper()
+	found := meta.FindStatusCondition(b.issuer().Status.Conditions, condition)
+	if found == nil {
+		b.Fatalf("no condition %s", condition)
+	}
+	return found.Message
+}
+
 func TestATokenServiceIsSetUp(t *testing.T) {
 	b := newBench(t)
 	b.reconcile()
@@ -143,6 +162,7 @@ func TestATokenServiceIsSetUp(t *testing.T) {
 	want := &config.Config{
 		Issuer: "https://auth.example", Audiences: []string{"app"}, AccessTokenTTL: 5 * time.Minute, IdleLifetime: 168 * time.Hour,
 		AbsoluteLifetime: 720 * time.Hour, ReuseWindow: 10 * time.Second, Delivery: config.DeliverByCookie, MaxSessionsPerUser: 5,
+		OnLimit: config.EndOldest, IPBinding: config.IPBindingLog, Login: config.Login{Users: true},
 	}
 	if diff := cmp.Diff(parsed, want); diff != "" {
 		t.Errorf("config (-got +want):\n%s", diff)
@@ -200,8 +220,80 @@ func TestThePodIsTakenByTheRestrictedPodSecurityStandard(t *testing.T) {
 	for _, arg := range template.Spec.Containers[0].Args {
 		args = append(args, strings.SplitN(arg, "=", 2)[0])
 	}
-	if diff := cmp.Diff(args, []string{"--config", "--ring", "--users", "--tls", "--data", "--listen", "--admin-address"}); diff != "" {
+	if diff := cmp.Diff(args, []string{"--config", "--ring", "--sidecars", "--tls", "--users", "--data", "--listen", "--admin-address"}); diff != "" {
 		t.Errorf("flags (-got +want):\n%s", diff)
+	}
+}
+
+func TestTheAppKnowsTheUsers(t *testing.T) {
+	b := newBench(t)
+	issuer := b.issuer()
+	issuer.Spec.Login = v1alpha1.Login{Webhook: &v1alpha1.LoginWebhook{URL: "https://shop.example/check", SecretRef: v1alpha1.ObjectRef{Name: "hook"}}}
+	b.must(b.client.Update(ctx, issuer))
+	b.reconcile()
+	if got, want := b.message("Accepted"), `login.webhook.secretRef: Secret "hook" does not exist`; got != want {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+	b.must(b.client.Create(ctx, &corev1.Secret{ObjectMeta: b.named("hook")}))
+	b.reconcile()
+	parsed, err := config.Parse([]byte(get(b, &corev1.ConfigMap{}, "auth-issuer").Data[config.File]))
+	b.must(err)
+	if diff := cmp.Diff(parsed.Login, config.Login{Webhook: &config.Webhook{URL: "https://shop.example/check", Timeout: 5 * time.Second}}); diff != "" {
+		t.Errorf("login (-got +want):\n%s", diff)
+	}
+	args := strings.Join(get(b, &appsv1.Deployment{}, "auth-issuer").Spec.Template.Spec.Containers[0].Args, " ")
+	if strings.Contains(args, "--users=") || !strings.Contains(args, "--webhook=/etc/latchkey/webhook") {
+		t.Errorf("got flags %s, want the webhook's secret and no list of users", args)
+	}
+}
+
+func TestBackendsAreTrustedByTheTokensOfTheirServiceAccounts(t *testing.T) {
+	b := newBench(t)
+	issuer := b.issuer()
+	issuer.Spec.Login.TrustedBackends = []v1alpha1.ServiceAccountRef{{Name: "backend"}, {Name: "batch", Namespace: "jobs"}}
+	b.must(b.client.Update(ctx, issuer))
+	if got := b.reconcile().RequeueAfter; got <= 0 || got > 5*time.Minute {
+		t.Errorf("got the next look in %s, want one within five minutes: the API server may get another key", got)
+	}
+	parsed, err := config.Parse([]byte(get(b, &corev1.ConfigMap{}, "auth-issuer").Data[config.File]))
+	b.must(err)
+	if diff := cmp.Diff(parsed.Login.Backends.Subjects, []string{"system:serviceaccount:" + b.namespace + ":backend", "system:serviceaccount:jobs:batch"}); diff != "" {
+		t.Errorf("subjects (-got +want):\n%s", diff)
+	}
+
+	// A token that the API server issues verifies by what the token service is told.
+	account := &corev1.ServiceAccount{ObjectMeta: b.named("backend")}
+	b.must(b.client.Create(ctx, account))
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{"https://auth.example"}}}
+	b.must(b.client.SubResource("token").Create(ctx, account, request))
+	keys, err := keyset.Parse(parsed.Login.Backends.Keys)
+	b.must(err)
+	verifier, err := verify.New([]verify.Issuer{{URL: parsed.Login.Backends.Issuer, Audiences: []string{"https://auth.example"}, Keys: keys}})
+	b.must(err)
+	verified, err := verifier.Verify(request.Status.Token, time.Now())
+	b.must(err)
+	if got, want := verified.Subject, parsed.Login.Backends.Subjects[0]; got != want {
+		t.Errorf("got sub %s, want %s", got, want)
+	}
+}
+
+func TestSidecarsGetATokenThatStays(t *testing.T) {
+	b := newBench(t)
+	b.reconcile()
+	first := string(get(b, &corev1.Secret{}, "auth-issuer-sidecars").Data[sidecartoken.File])
+	if _, err := sidecartoken.Parse(first); err != nil {
+		t.Fatal(err)
+	}
+	b.reconcile()
+	if got := string(get(b, &corev1.Secret{}, "auth-issuer-sidecars").Data[sidecartoken.File]); got != first {
+		t.Error("got another token, want the same as before")
+	}
+	damaged := get(b, &corev1.Secret{}, "auth-issuer-sidecars")
+	damaged.Data[sidecartoken.File] = []byte("x")
+	b.must(b.client.Update(ctx, damaged))
+	b.reconcile()
+	if _, err := sidecartoken.Parse(string(get(b, &corev1.Secret{}, "auth-issuer-sidecars").Data[sidecartoken.File])); err != nil {
+		t.Errorf("a token that nobody can read is not replaced: %v", err)
 	}
 }
 
@@ -451,7 +543,7 @@ func TestAManagerKilledBetweenAnyTwoWritesIsFollowedByOneThatGoesOn(t *testing.T
 			t.Errorf("killed after %d writes: writes once all is done (-got +want):\n%s", writes, diff)
 		}
 		if err == nil {
-			if want := 7; writes != want {
+			if want := 8; writes != want {
 				t.Errorf("got %d writes in a first reconcile, want %d", writes, want)
 			}
 			return
@@ -544,7 +636,7 @@ func TestATokenIssuerMovesToASharedStoreAndBack(t *testing.T) {
 		if spec.Strategy.Type != test.want || (spec.Strategy.RollingUpdate != nil) != (test.want == appsv1.RollingUpdateDeploymentStrategyType) {
 			t.Errorf("got strategy %+v, want %s", spec.Strategy, test.want)
 		}
-		if got, want := len(spec.Template.Spec.Volumes), 5; got != want {
+		if got, want := len(spec.Template.Spec.Volumes), 6; got != want {
 			t.Errorf("got %d volumes, want %d", got, want)
 		}
 	}

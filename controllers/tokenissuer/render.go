@@ -1,6 +1,7 @@
 package tokenissuer
 
 import (
+	"cmp"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -32,7 +33,7 @@ func host(issuer *v1alpha1.TokenIssuer) string {
 	return fmt.Sprintf("%s.%s.svc", objectName(issuer), issuer.Namespace)
 }
 
-func renderConfig(issuer *v1alpha1.TokenIssuer) (*applycore.ConfigMapApplyConfiguration, error) {
+func renderConfig(issuer *v1alpha1.TokenIssuer, accounts Accounts) (*applycore.ConfigMapApplyConfiguration, error) {
 	spec := issuer.Spec
 	document, err := (&config.Config{
 		Issuer:             spec.Issuer,
@@ -43,6 +44,9 @@ func renderConfig(issuer *v1alpha1.TokenIssuer) (*applycore.ConfigMapApplyConfig
 		ReuseWindow:        ptr.Deref(spec.RefreshToken.ReuseWindow, metav1.Duration{}).Duration, // the API server fills in the default
 		Delivery:           config.Delivery(spec.RefreshToken.Delivery),
 		MaxSessionsPerUser: int(spec.Sessions.MaxPerUser),
+		OnLimit:            config.OnLimit(spec.Sessions.OnLimit),
+		IPBinding:          config.IPBinding(spec.Sessions.IPBinding),
+		Login:              renderLogin(issuer, accounts),
 	}).Marshal()
 	if err != nil {
 		return nil, err
@@ -50,6 +54,22 @@ func renderConfig(issuer *v1alpha1.TokenIssuer) (*applycore.ConfigMapApplyConfig
 	return applycore.ConfigMap(objectName(issuer), issuer.Namespace).
 		WithLabels(labels(issuer)).
 		WithData(map[string]string{config.File: string(document)}), nil
+}
+
+func renderLogin(issuer *v1alpha1.TokenIssuer, accounts Accounts) config.Login {
+	spec := issuer.Spec.Login
+	login := config.Login{Users: spec.UsersSecretRef != nil}
+	if hook := spec.Webhook; hook != nil {
+		login.Webhook = &config.Webhook{URL: hook.URL, CertificateAuthority: hook.CertificateAuthority, Timeout: hook.Timeout.Duration}
+	}
+	if len(spec.TrustedBackends) > 0 {
+		login.Backends = &config.Backends{Issuer: accounts.Issuer, Keys: accounts.Keys}
+		for _, account := range spec.TrustedBackends {
+			login.Backends.Subjects = append(login.Backends.Subjects,
+				fmt.Sprintf("system:serviceaccount:%s:%s", cmp.Or(account.Namespace, issuer.Namespace), account.Name))
+		}
+	}
+	return login
 }
 
 // renderVolume asks for the volume with the session database, where that is a file. It goes when the TokenIssuer goes.
@@ -114,30 +134,40 @@ func renderStrategy(issuer *v1alpha1.TokenIssuer) *applyapps.DeploymentStrategyA
 		WithRollingUpdate(applyapps.RollingUpdateDeployment().WithMaxUnavailable(intstr.FromInt32(0)).WithMaxSurge(intstr.FromInt32(1)))
 }
 
-// mount is a volume of the pod, and where the token service finds it.
-type mount struct{ volume, flag, path string }
+// mount is a volume of the pod and where the token service finds it. Their names begin with "latchkey-": by that the manager knows which
+// volumes to bring up to date when what they show has changed.
+type mount struct {
+	flag   string
+	path   string
+	volume *applycore.VolumeApplyConfiguration
+}
 
 const (
 	dataVolume  = "latchkey-data"
 	storeVolume = "latchkey-store"
 )
 
-// mountsOf are the volumes of the pod. Their names begin with "latchkey-": by that the manager knows which volumes to bring up to date when
-// what they show has changed.
-func mountsOf(issuer *v1alpha1.TokenIssuer) []mount {
-	mounts := []mount{
-		{volume: "latchkey-config", flag: "--config", path: "/etc/latchkey/config"},
-		{volume: "latchkey-ring", flag: "--ring", path: "/etc/latchkey/ring"},
-		{volume: "latchkey-users", flag: "--users", path: "/etc/latchkey/users"},
-		{volume: "latchkey-tls", flag: "--tls", path: "/etc/latchkey/tls"},
+func mounts(issuer *v1alpha1.TokenIssuer) []mount {
+	all := []mount{
+		{"--config", "/etc/latchkey/config", applycore.Volume().WithName("latchkey-config").
+			WithConfigMap(applycore.ConfigMapVolumeSource().WithName(objectName(issuer)))},
+		{"--ring", "/etc/latchkey/ring", secretVolume("latchkey-ring", issuer.Spec.SigningKeyRef.Name+"-signing")},
+		{"--sidecars", "/etc/latchkey/sidecars", secretVolume("latchkey-sidecars", objectName(issuer)+"-sidecars")},
+		{"--tls", "/etc/latchkey/tls", secretVolume("latchkey-tls", objectName(issuer)+"-tls")},
+	}
+	if ref := issuer.Spec.Login.UsersSecretRef; ref != nil {
+		all = append(all, mount{"--users", "/etc/latchkey/users", secretVolume("latchkey-users", ref.Name)})
+	}
+	if hook := issuer.Spec.Login.Webhook; hook != nil {
+		all = append(all, mount{"--webhook", "/etc/latchkey/webhook", secretVolume("latchkey-webhook", hook.SecretRef.Name)})
 	}
 	switch store := issuer.Spec.Store; {
 	case store.PostgreSQL != nil:
-		return append(mounts, mount{volume: storeVolume, flag: "--postgresql", path: "/etc/latchkey/store"})
+		return append(all, mount{"--postgresql", "/etc/latchkey/store", renderStore(issuer)})
 	case store.Redis != nil:
-		return append(mounts, mount{volume: storeVolume, flag: "--redis", path: "/etc/latchkey/store"})
+		return append(all, mount{"--redis", "/etc/latchkey/store", renderStore(issuer)})
 	default:
-		return append(mounts, mount{volume: dataVolume, flag: "--data", path: "/var/lib/latchkey"})
+		return append(all, mount{"--data", "/var/lib/latchkey", renderStore(issuer)})
 	}
 }
 
@@ -176,6 +206,10 @@ func showKey(ref *v1alpha1.SecretKeyRef, file string) *applycore.VolumeProjectio
 
 // renderPod meets the restricted Pod Security Standard and has no service-account token: the token service never calls the API server.
 func renderPod(issuer *v1alpha1.TokenIssuer, image string) *applycore.PodSpecApplyConfiguration {
+	var volumes []*applycore.VolumeApplyConfiguration
+	for _, each := range mounts(issuer) {
+		volumes = append(volumes, each.volume)
+	}
 	return applycore.PodSpec().
 		WithAutomountServiceAccountToken(false).
 		WithEnableServiceLinks(false).
@@ -191,14 +225,7 @@ func renderPod(issuer *v1alpha1.TokenIssuer, image string) *applycore.PodSpecApp
 			WithTopologyKey(corev1.LabelHostname).
 			WithWhenUnsatisfiable(corev1.ScheduleAnyway).
 			WithLabelSelector(applymeta.LabelSelector().WithMatchLabels(selector(issuer)))).
-		WithVolumes(
-			applycore.Volume().WithName("latchkey-config").
-				WithConfigMap(applycore.ConfigMapVolumeSource().WithName(objectName(issuer))),
-			secretVolume("latchkey-ring", issuer.Spec.SigningKeyRef.Name+"-signing"),
-			secretVolume("latchkey-users", issuer.Spec.Login.UsersSecretRef.Name),
-			secretVolume("latchkey-tls", objectName(issuer)+"-tls"),
-			renderStore(issuer),
-		)
+		WithVolumes(volumes...)
 }
 
 func secretVolume(name, secret string) *applycore.VolumeApplyConfiguration {
@@ -230,10 +257,10 @@ func renderContainer(issuer *v1alpha1.TokenIssuer, image string) *applycore.Cont
 			WithAllowPrivilegeEscalation(false).
 			WithReadOnlyRootFilesystem(true).
 			WithCapabilities(applycore.Capabilities().WithDrop("ALL")))
-	for _, mount := range mountsOf(issuer) {
-		container.WithArgs(mount.flag + "=" + mount.path)
-		mounted := applycore.VolumeMount().WithName(mount.volume).WithMountPath(mount.path)
-		if mount.volume != dataVolume {
+	for _, each := range mounts(issuer) {
+		container.WithArgs(each.flag + "=" + each.path)
+		mounted := applycore.VolumeMount().WithName(*each.volume.Name).WithMountPath(each.path)
+		if *each.volume.Name != dataVolume {
 			mounted.WithReadOnly(true)
 		}
 		container.WithVolumeMounts(mounted)

@@ -31,7 +31,7 @@ func judge(issuer *v1alpha1.TokenIssuer, seen *observed) verdict {
 			"accessToken.ttl: needs SigningKey %q to have retain of at least %s (ttl plus a minute), not %s: tokens would outlive their keys",
 			seen.signingKey.Name, least, retain)}
 	}
-	if _, err := renderConfig(issuer); err != nil {
+	if _, err := renderConfig(issuer, seen.accounts); err != nil {
 		return verdict{v1alpha1.ReasonInvalid, err.Error()}
 	}
 	if len(seen.missing) > 0 {
@@ -81,6 +81,9 @@ func (r *Reconciler) report(ctx context.Context, issuer *v1alpha1.TokenIssuer, s
 	}
 	if applied != nil {
 		return owned.Again(applied)
+	}
+	if len(issuer.Spec.Login.TrustedBackends) > 0 {
+		renewIn = min(renewIn, lookAtAccounts)
 	}
 	return reconcile.Result{RequeueAfter: max(renewIn, 0)}, nil
 }

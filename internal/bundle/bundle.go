@@ -8,6 +8,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/credential"
 	"github.com/latchkey-dev/latchkey/internal/crossorigin"
 	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/sidecartoken"
 )
 
 const (
@@ -98,6 +99,8 @@ type TokenService struct {
 	Address string
 	// CA holds the PEM certificates that the service's certificate must lead to.
 	CA string
+	// Token is what a sidecar shows to be believed. Such a bundle belongs into a Secret.
+	Token sidecartoken.Token
 }
 
 // Session offers an issuer's token service on the app's own origin.
@@ -106,6 +109,8 @@ type Session struct {
 	PathPrefix string
 	// Issuer is the URL of one of the bundle's issuers, one that has a token service.
 	Issuer string
+	// TrustedProxies are networks in CIDR notation. What X-Forwarded-For says is believed as far as it passed through these alone.
+	TrustedProxies []string
 }
 
 // HasSecrets says whether the bundle holds shared secrets or a private key, and so must be written to a Secret and never to a ConfigMap.
@@ -114,7 +119,7 @@ func (b *Bundle) HasSecrets() bool {
 		return true
 	}
 	for i := range b.Issuers {
-		if b.Issuers[i].Symmetric {
+		if b.Issuers[i].Symmetric || b.Issuers[i].TokenService != nil {
 			return true
 		}
 	}

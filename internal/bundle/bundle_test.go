@@ -14,11 +14,14 @@ import (
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/sidecartoken"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // ca is a self-signed P-256 certificate. Nobody has its key.
+var token, _ = sidecartoken.Parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8")
+
 const ca = `-----BEGIN CERTIFICATE-----
 MIIBhzCCAS2gAwIBAgIUCopIDgGUVtH4oWWPjnNw86RTfUEwCgYIKoZIzj0EAwIw
 GDEWMBQGA1UEAwwNbGF0Y2hrZXktdGVzdDAgFw0yNjExMjEyMDI0MDlaGA8yMTI2
@@ -69,6 +72,7 @@ func full() *bundle.Bundle {
 					URL:     "https://auth-issuer.shop.svc:8443",
 					Address: "10.0.0.7:8443",
 					CA:      ca,
+					Token:   token,
 				},
 			},
 			{URL: "https://other.example", Audiences: []string{"shop"}, Keys: bundle.KeySet(`{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}`), Symmetric: true},
@@ -78,7 +82,7 @@ func full() *bundle.Bundle {
 			},
 			{URL: "https://unknown.example", Audiences: []string{"shop"}, Foreign: &bundle.Foreign{JWKSURI: "https://unknown.example/certs"}},
 		},
-		Session: &bundle.Session{PathPrefix: "/auth", Issuer: "https://auth.example"},
+		Session: &bundle.Session{PathPrefix: "/auth", Issuer: "https://auth.example", TrustedProxies: []string{"10.0.0.0/8"}},
 	}
 }
 

@@ -55,6 +55,11 @@ func (b *Bundle) check() error {
 		}
 	}
 	if b.Session != nil {
+		for i, network := range b.Session.TrustedProxies {
+			if prefix, err := netip.ParsePrefix(network); err != nil || prefix != prefix.Masked() {
+				fail(fmt.Sprintf("session.trustedProxies[%d]", i), "must be a network such as 10.0.0.0/8, with nothing beyond its bits")
+			}
+		}
 		if !sessionPrefix.MatchString(b.Session.PathPrefix) {
 			fail("session.pathPrefix", `must look like "/auth": small letters, digits and "-"`)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/credential"
 	"github.com/latchkey-dev/latchkey/internal/crossorigin"
 	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/sidecartoken"
 	"github.com/latchkey-dev/latchkey/internal/strictjson"
 )
 
@@ -69,11 +70,31 @@ type tokenServiceDocument struct {
 	URL     string `json:"url"`
 	Address string `json:"address"`
 	CA      string `json:"ca"`
+	Token   string `json:"token"`
+}
+
+func (d *tokenServiceDocument) read() (*TokenService, error) {
+	if d == nil {
+		return nil, nil
+	}
+	token, err := sidecartoken.Parse(d.Token)
+	if err != nil {
+		return nil, fmt.Errorf("token: %w", err)
+	}
+	return &TokenService{URL: d.URL, Address: d.Address, CA: d.CA, Token: token}, nil
+}
+
+func (s *TokenService) document() *tokenServiceDocument {
+	if s == nil {
+		return nil
+	}
+	return &tokenServiceDocument{URL: s.URL, Address: s.Address, CA: s.CA, Token: s.Token.Encode()}
 }
 
 type sessionDocument struct {
-	PathPrefix string `json:"pathPrefix"`
-	Issuer     string `json:"issuer"`
+	PathPrefix     string   `json:"pathPrefix"`
+	Issuer         string   `json:"issuer"`
+	TrustedProxies []string `json:"trustedProxies,omitempty"`
 }
 
 // Parse reads a bundle that Marshal wrote: strictly, and only when its parts are fit for each other. The policy is compiled, and the key
@@ -97,6 +118,10 @@ func Parse(data []byte) (*Bundle, error) {
 		if err != nil {
 			faults = append(faults, fmt.Errorf(`issuers[%d].clockSkew: must be a duration like "5s"`, i))
 		}
+		service, err := issuer.TokenService.read()
+		if err != nil {
+			faults = append(faults, fmt.Errorf("issuers[%d].tokenService.%w", i, err))
+		}
 		b.Issuers = append(b.Issuers, Issuer{
 			URL:          issuer.URL,
 			Audiences:    issuer.Audiences,
@@ -108,7 +133,7 @@ func Parse(data []byte) (*Bundle, error) {
 			Symmetric:    issuer.Symmetric,
 			KeysFrom:     (*KeysFrom)(issuer.KeysFrom),
 			Foreign:      (*Foreign)(issuer.Foreign),
-			TokenService: (*TokenService)(issuer.TokenService),
+			TokenService: service,
 		})
 	}
 	if err := errors.Join(append(faults, b.check())...); err != nil {
@@ -138,7 +163,7 @@ func (b *Bundle) Marshal() ([]byte, error) {
 			Symmetric:     issuer.Symmetric,
 			KeysFrom:      (*keysFromDocument)(issuer.KeysFrom),
 			Foreign:       (*foreignDocument)(issuer.Foreign),
-			TokenService:  (*tokenServiceDocument)(issuer.TokenService),
+			TokenService:  issuer.TokenService.document(),
 		})
 	}
 

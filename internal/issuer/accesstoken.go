@@ -44,13 +44,18 @@ func (m *material) accessToken(user *users.User, s store.Session, now, expires t
 	return m.keys.active.Sign(tokenType, payload)
 }
 
-// session returns the session that an access token of ours is of, or errNoSession. Whether that session is still there is another question.
-func (m *material) session(token string, now time.Time) (store.SessionID, error) {
+// verify takes an access token of ours, as any sidecar would.
+func (m *material) verify(token string, now time.Time) (*verify.Token, error) {
 	own, err := verify.New([]verify.Issuer{{URL: m.config.Issuer, Audiences: m.config.Audiences, TokenType: tokenType, Keys: m.keys.verifying}})
 	if err != nil {
-		return store.SessionID{}, err
+		return nil, err
 	}
-	verified, err := own.Verify(token, now)
+	return own.Verify(token, now)
+}
+
+// session returns the session that an access token of ours is of, or errNoSession. Whether that session is still there is another question.
+func (m *material) session(token string, now time.Time) (store.SessionID, error) {
+	verified, err := m.verify(token, now)
 	if err != nil {
 		return store.SessionID{}, errNoSession
 	}

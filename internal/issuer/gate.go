@@ -18,6 +18,22 @@ const (
 	patience = 5 * time.Second
 )
 
+// maxSignIns bounds the sign-ins that are at anything at all: those that wait for room, and those that the store counts or remembers.
+const maxSignIns = 200
+
+// doors bounds sign-ins before they cost anything, so that a flood of them leaves the store to refreshes.
+type doors struct{ inside atomic.Int64 }
+
+// enter returns how to leave, or errBusy.
+func (d *doors) enter() (leave func(), err error) {
+	leave = func() { d.inside.Add(-1) }
+	if d.inside.Add(1) > maxSignIns {
+		leave()
+		return nil, errBusy
+	}
+	return leave, nil
+}
+
 // gate bounds how many passwords are checked at once, by the memory that each takes and by the processors. The others wait, up to a
 // number; beyond that they are sent away at once, so that refreshes keep their share.
 type gate struct {

@@ -3,23 +3,32 @@ package issuer
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 )
 
-// The routes. Apps reach all but the last under their policy's prefix, through the sidecar.
+// The routes. Apps reach all but the last four under their policy's prefix, through the sidecar. The last four are for the cluster.
 const (
-	routeLogin       = "/login"
-	routeRefresh     = "/refresh"
-	routeLogout      = "/logout"
-	routeToken       = "/token"
-	routeRevoke      = "/revoke"
-	routeKeys        = "/.well-known/jwks.json"
-	routeServer      = "/.well-known/oauth-authorization-server"
-	routeProvider    = "/.well-known/openid-configuration"
-	routeRevocations = "/revocations"
+	routeLogin         = "/login"
+	routeRefresh       = "/refresh"
+	routeLogout        = "/logout"
+	routeLogoutAll     = "/logout-all"
+	routeSessions      = "/sessions"
+	routeSession       = "/sessions/{id}"
+	routeToken         = "/token"
+	routeRevoke        = "/revoke"
+	routeKeys          = "/.well-known/jwks.json"
+	routeServer        = "/.well-known/oauth-authorization-server"
+	routeProvider      = "/.well-known/openid-configuration"
+	routeBackendLogin  = "/backend/login"
+	routeBackendLogout = "/backend/logout-all"
+	routeIntrospect    = "/introspect"
+	routeRevocations   = "/revocations"
 )
 
 // handler takes requests from the wire and puts answers on it.
@@ -33,15 +42,21 @@ type handler struct {
 
 func (h *handler) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle(routeLogin, h.only(http.MethodPost, routeLogin, h.login))
-	mux.Handle(routeRefresh, h.only(http.MethodPost, routeRefresh, h.refresh))
-	mux.Handle(routeLogout, h.only(http.MethodPost, routeLogout, h.logout))
-	mux.Handle(routeToken, h.only(http.MethodPost, routeToken, inOAuth(h.token)))
-	mux.Handle(routeRevoke, h.only(http.MethodPost, routeRevoke, inOAuth(h.revoke)))
-	mux.Handle(routeServer, h.only(http.MethodGet, routeServer, h.metadata))
-	mux.Handle(routeProvider, h.only(http.MethodGet, routeProvider, h.metadata))
-	mux.Handle(routeKeys, h.only(http.MethodGet, routeKeys, h.keys))
-	mux.Handle(routeRevocations, h.only(http.MethodGet, "", h.streams.serve))
+	mux.Handle(routeLogin, h.route(routeLogin, methods{http.MethodPost: h.login}))
+	mux.Handle(routeRefresh, h.route(routeRefresh, methods{http.MethodPost: h.refresh}))
+	mux.Handle(routeLogout, h.route(routeLogout, methods{http.MethodPost: h.logout}))
+	mux.Handle(routeLogoutAll, h.route(routeLogoutAll, methods{http.MethodPost: h.logoutAll}))
+	mux.Handle(routeSessions, h.route(routeSessions, methods{http.MethodGet: h.listSessions, http.MethodDelete: h.endOthers}))
+	mux.Handle(routeSession, h.route(routeSession, methods{http.MethodDelete: h.endSession}))
+	mux.Handle(routeToken, h.route(routeToken, methods{http.MethodPost: inOAuth(h.token)}))
+	mux.Handle(routeRevoke, h.route(routeRevoke, methods{http.MethodPost: inOAuth(h.revoke)}))
+	mux.Handle(routeKeys, h.route(routeKeys, methods{http.MethodGet: h.keys}))
+	mux.Handle(routeServer, h.route(routeServer, methods{http.MethodGet: h.metadata}))
+	mux.Handle(routeProvider, h.route(routeProvider, methods{http.MethodGet: h.metadata}))
+	mux.Handle(routeBackendLogin, h.route(routeBackendLogin, methods{http.MethodPost: h.backendLogin}))
+	mux.Handle(routeBackendLogout, h.route(routeBackendLogout, methods{http.MethodPost: h.backendLogout}))
+	mux.Handle(routeIntrospect, h.route(routeIntrospect, methods{http.MethodPost: inOAuth(h.introspect)}))
+	mux.Handle(routeRevocations, h.route("", methods{http.MethodGet: h.streams.serve}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		(&refusal{status: http.StatusNotFound, reason: ReasonNotFound}).write(w)
 	})
@@ -54,11 +69,16 @@ func (h *handler) routes() http.Handler {
 	return sameOrigin.Handler(mux)
 }
 
-// only is a route that takes one method and needs the whole material. A route without a name is not timed.
-func (h *handler) only(method, name string, serve func(http.ResponseWriter, *http.Request, *material) error) http.Handler {
+// methods are what a route does, by method.
+type methods map[string]func(http.ResponseWriter, *http.Request, *material) error
+
+// route serves what needs the whole material. A route without a name is not timed.
+func (h *handler) route(name string, does methods) http.Handler {
+	allowed := strings.Join(slices.Sorted(maps.Keys(does)), ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != method {
-			w.Header().Set("Allow", method)
+		serve, ok := does[r.Method]
+		if !ok {
+			w.Header().Set("Allow", allowed)
 			(&refusal{status: http.StatusMethodNotAllowed, reason: ReasonMethodNotAllowed}).write(w)
 			return
 		}
@@ -90,6 +110,8 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, serve func(http.
 			h.log.Error("request failed", "path", r.URL.Path, "error", err)
 		}
 		refused = errUnavailable
+	} else if refused.status >= http.StatusInternalServerError && err != error(refused) { //nolint:errorlint // whether there is more to tell
+		h.log.Error("request failed", "path", r.URL.Path, "error", err)
 	}
 	if refused.ended {
 		if way, err := carrierOf(r, m); err == nil {
@@ -112,7 +134,7 @@ func (h *handler) login(w http.ResponseWriter, r *http.Request, m *material) err
 	if err = readJSON(w, r, &credentials, `{"username":"...","password":"..."}`); err != nil {
 		return err
 	}
-	g, err := h.sessions.login(r.Context(), m, credentials.Username, []byte(credentials.Password), h.logFor(r))
+	g, err := h.sessions.login(r.Context(), m, credentials.Username, []byte(credentials.Password), h.deviceOf(r, m), h.logFor(r, m))
 	if err != nil {
 		return err
 	}
@@ -128,7 +150,7 @@ func (h *handler) refresh(w http.ResponseWriter, r *http.Request, m *material) e
 	if err != nil {
 		return err
 	}
-	g, err := h.sessions.refresh(r.Context(), m, token, h.logFor(r))
+	g, err := h.sessions.refresh(r.Context(), m, token, h.deviceOf(r, m), h.logFor(r, m))
 	if err != nil {
 		return err
 	}
@@ -144,12 +166,11 @@ func (h *handler) logout(w http.ResponseWriter, r *http.Request, m *material) er
 	if err != nil && !errors.Is(err, errNoSession) {
 		return err
 	}
-	if err := h.sessions.logout(r.Context(), token, h.logFor(r)); err != nil {
+	if err := h.sessions.logout(r.Context(), token, h.logFor(r, m)); err != nil {
 		return err
 	}
 	way.clear(w)
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusNoContent)
+	noContent(w)
 	return nil
 }
 
@@ -167,12 +188,7 @@ func (h *handler) keys(w http.ResponseWriter, _ *http.Request, m *material) erro
 // cachePublic lets everybody keep what is public for a minute: less than any publishLead worth having.
 const cachePublic = "public, max-age=60"
 
-// logFor says where a request came from. Through a sidecar the peer is the sidecar, and X-Forwarded-For is what the sidecar saw; the header
-// of anybody else is only what they say, which is why both are there.
-func (h *handler) logFor(r *http.Request) *slog.Logger {
-	forwarded := r.Header.Get("X-Forwarded-For")
-	if len(forwarded) > 64 {
-		forwarded = forwarded[:64]
-	}
-	return h.log.With("peer", r.RemoteAddr, "forwardedFor", forwarded)
+// logFor says where a request came from.
+func (h *handler) logFor(r *http.Request, m *material) *slog.Logger {
+	return h.log.With("address", h.deviceOf(r, m).Address, "peer", r.RemoteAddr)
 }

@@ -46,7 +46,7 @@ func serveAsProcess() {
 func (w *world) process() (kill func()) {
 	w.t.Helper()
 	o := w.options()
-	command := exec.Command(os.Args[0], "--config="+o.Config, "--ring="+o.Ring, "--users="+o.Users, "--tls="+o.TLS,
+	command := exec.Command(os.Args[0], "--config="+o.Config, "--ring="+o.Ring, "--sidecars="+o.Sidecars, "--users="+o.Users, "--tls="+o.TLS,
 		"--data="+o.Data, "--postgresql="+o.PostgreSQL, "--redis="+o.Redis, "--owner="+o.Owner, "--listen="+w.address, "--admin-address="+w.admin)
 	command.Env = append(os.Environ(), asProcess+"=1", "GOMAXPROCS=1")
 	command.Stderr = w.log

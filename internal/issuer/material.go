@@ -12,7 +12,9 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/filetree"
 	"github.com/latchkey-dev/latchkey/internal/issuer/config"
 	"github.com/latchkey-dev/latchkey/internal/issuer/users"
+	"github.com/latchkey-dev/latchkey/internal/issuer/webhook"
 	"github.com/latchkey-dev/latchkey/internal/keyset"
+	"github.com/latchkey-dev/latchkey/internal/sidecartoken"
 	"github.com/latchkey-dev/latchkey/internal/signing"
 )
 
@@ -22,6 +24,12 @@ type material struct {
 	users       *users.Users
 	keys        *keys
 	certificate *tls.Certificate
+	sidecars    sidecartoken.Token
+
+	// Of how users prove who they are, what config asks for.
+	webhook        *webhook.Client
+	webhookSecrets webhook.Secrets
+	backends       *backends
 }
 
 // keys is what the SigningKey's Secret holds.
@@ -37,10 +45,14 @@ func (m *material) missing() string {
 	switch {
 	case m.config == nil:
 		return volumeConfig
-	case m.users == nil:
+	case m.config.Login.Users && m.users == nil:
 		return volumeUsers
+	case m.webhook != nil && m.webhookSecrets.Empty():
+		return volumeWebhook
 	case m.keys == nil:
 		return volumeRing
+	case m.sidecars.IsZero():
+		return volumeSidecars
 	case m.certificate == nil:
 		return volumeTLS
 	default:
@@ -78,7 +90,19 @@ func (m *materials) applyConfig(tree filetree.Tree) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", config.File, err)
 	}
-	m.replace(func(m *material) { m.config = parsed })
+	backends, err := newBackends(parsed)
+	if err != nil {
+		return fmt.Errorf("%s: %w", config.File, err)
+	}
+	var hook *webhook.Client
+	if w := parsed.Login.Webhook; w != nil {
+		hook = webhook.New(w)
+	}
+	before := m.load().webhook
+	m.replace(func(m *material) { m.config, m.backends, m.webhook = parsed, backends, hook })
+	if before != nil {
+		before.Close()
+	}
 	return nil
 }
 
@@ -92,6 +116,32 @@ func (m *materials) applyUsers(tree filetree.Tree) error {
 		return fmt.Errorf("%s: %w", users.File, err)
 	}
 	m.replace(func(m *material) { m.users = parsed })
+	return nil
+}
+
+func (m *materials) applyWebhook(tree filetree.Tree) error {
+	data, err := file(tree, webhook.SecretFile)
+	if err != nil {
+		return err
+	}
+	parsed, err := webhook.ParseSecrets(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", webhook.SecretFile, err)
+	}
+	m.replace(func(m *material) { m.webhookSecrets = parsed })
+	return nil
+}
+
+func (m *materials) applySidecars(tree filetree.Tree) error {
+	data, err := file(tree, sidecartoken.File)
+	if err != nil {
+		return err
+	}
+	parsed, err := sidecartoken.Parse(string(data))
+	if err != nil {
+		return fmt.Errorf("%s: %w", sidecartoken.File, err)
+	}
+	m.replace(func(m *material) { m.sidecars = parsed })
 	return nil
 }
 

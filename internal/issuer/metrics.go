@@ -15,6 +15,7 @@ type metrics struct {
 	requests  *prometheus.HistogramVec
 	refreshes *prometheus.CounterVec
 	ends      *prometheus.CounterVec
+	moved     prometheus.Counter
 	streams   prometheus.Gauge
 	volumes   *prometheus.CounterVec
 	rejected  *prometheus.GaugeVec
@@ -36,6 +37,10 @@ func newMetrics() *metrics {
 			Name: "latchkey_issuer_sessions_ended_total",
 			Help: "Sessions that were ended, by why. reuse is a refresh token that came back after it was replaced: suspect a theft.",
 		}, []string{"why"}),
+		moved: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "latchkey_issuer_network_changes_total",
+			Help: "Refreshes from another network than before that were let pass, as ipBinding: Log has it.",
+		}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "latchkey_issuer_revocation_streams",
 			Help: "Sidecars that follow the revocation stream now.",
@@ -49,9 +54,10 @@ func newMetrics() *metrics {
 			Help: "1 while what a volume holds is not in force because it is faulty.",
 		}, []string{"volume"}),
 	}
-	m.registry.MustRegister(m.requests, m.refreshes, m.ends, m.streams, m.volumes, m.rejected,
+	m.registry.MustRegister(m.requests, m.refreshes, m.ends, m.moved, m.streams, m.volumes, m.rejected,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, why := range []string{endedByLogout, endedByRevoke, endedByLimit, endedByReuse, endedByIdle, endedByAge, endedByRemoval} {
+	for _, why := range []string{endedByLogout, endedByRevoke, endedByLimit, endedByReuse, endedByIdle, endedByAge,
+		endedByNetwork, endedByRemoval, endedByPassword, endedByUser, endedByBackend} {
 		m.ends.WithLabelValues(why) // there from the start, so that the first theft is an increase
 	}
 	return m

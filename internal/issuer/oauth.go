@@ -28,7 +28,7 @@ func inOAuth(serve func(http.ResponseWriter, *http.Request, *material) error) fu
 // oauthError is the error of RFC 6749, section 5.2, that says the same as a reason.
 func (r Reason) oauthError() string {
 	switch r {
-	case ReasonNoSession, ReasonSessionEnded, ReasonReuseDetected:
+	case ReasonNoSession, ReasonSessionEnded, ReasonReuseDetected, ReasonNetworkChanged:
 		return "invalid_grant"
 	case ReasonUnsupportedGrant:
 		return "unsupported_grant_type"
@@ -56,7 +56,7 @@ func (h *handler) token(w http.ResponseWriter, r *http.Request, m *material) err
 	case parameters["refresh_token"] == "":
 		return malformed("refresh_token is missing")
 	}
-	g, err := h.sessions.refresh(r.Context(), m, parameters["refresh_token"], h.logFor(r))
+	g, err := h.sessions.refresh(r.Context(), m, parameters["refresh_token"], h.deviceOf(r, m), h.logFor(r, m))
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (h *handler) revoke(w http.ResponseWriter, r *http.Request, m *material) er
 	if token == "" {
 		return malformed("token is missing")
 	}
-	if err := h.sessions.revoke(r.Context(), m, token, h.logFor(r)); err != nil {
+	if err := h.sessions.revoke(r.Context(), m, token, h.logFor(r, m)); err != nil {
 		return err
 	}
 	w.Header().Set("Cache-Control", "no-store")

@@ -13,10 +13,12 @@ import (
 
 // Options is what the command line says.
 type Options struct {
-	Config string // directories, mounted by the kubelet
-	Ring   string
-	Users  string
-	TLS    string
+	Config   string // directories, mounted by the kubelet
+	Ring     string
+	Sidecars string
+	Users    string // empty where the app knows the users
+	Webhook  string // empty where it does not
+	TLS      string
 
 	// Where sessions are kept: one of these.
 	Data       string // directory of an SQLite database; the only one that is written to
@@ -39,7 +41,9 @@ func ParseFlags(args []string, help io.Writer) (Options, error) {
 	flags.SetOutput(io.Discard) // the error says it
 	flags.StringVar(&o.Config, "config", "", "`directory` with config.json")
 	flags.StringVar(&o.Ring, "ring", "", "`directory` with the SigningKey's Secret: ring.json and jwks.json")
-	flags.StringVar(&o.Users, "users", "", "`directory` with users.yaml")
+	flags.StringVar(&o.Sidecars, "sidecars", "", "`directory` with the token that sidecars show")
+	flags.StringVar(&o.Users, "users", "", "`directory` with users.yaml; without it this token service has no list of users")
+	flags.StringVar(&o.Webhook, "webhook", "", "`directory` with the secret that signs requests to the login webhook")
 	flags.StringVar(&o.TLS, "tls", "", "`directory` with tls.crt and tls.key")
 	flags.StringVar(&o.Data, "data", "", "`directory` for an SQLite database")
 	flags.StringVar(&o.PostgreSQL, "postgresql", "", "`directory` with url and ca.crt of a PostgreSQL server, instead of --data")
@@ -65,7 +69,7 @@ func ParseFlags(args []string, help io.Writer) (Options, error) {
 func (o *Options) check() error {
 	var faults []error
 	for _, dir := range []struct{ flag, value string }{
-		{"--config", o.Config}, {"--ring", o.Ring}, {"--users", o.Users}, {"--tls", o.TLS},
+		{"--config", o.Config}, {"--ring", o.Ring}, {"--sidecars", o.Sidecars}, {"--tls", o.TLS},
 	} {
 		if dir.value == "" {
 			faults = append(faults, fmt.Errorf("%s: required", dir.flag))

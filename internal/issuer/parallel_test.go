@@ -1,6 +1,7 @@
 package issuer_test
 
 import (
+	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -101,7 +102,7 @@ func hundredLogins(t *testing.T, w *world) {
 	for i := range answers {
 		wg.Go(func() {
 			for {
-				a, err := w.try(w.loginRequest("alice", passwordOf("alice")))
+				a, err := w.try(w.from(w.loginRequest("alice", passwordOf("alice")), fmt.Sprintf("198.51.%d.7", i)))
 				switch {
 				case err != nil:
 					t.Error(err)

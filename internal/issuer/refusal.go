@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // Reason is why a request was refused. The texts are part of the interface: clients branch on them.
@@ -20,6 +21,13 @@ const (
 	ReasonSessionEnded       Reason = "session_ended"  // idle, too old, or the user is gone
 	ReasonReuseDetected      Reason = "reuse_detected" // a refresh token that had been replaced; the session is ended
 	ReasonUnsupportedGrant   Reason = "unsupported_grant"
+	ReasonNetworkChanged     Reason = "network_changed" // the session was refreshed from another network, and is ended
+	ReasonSessionLimit       Reason = "session_limit"   // the user is signed in on as many devices as they may
+	ReasonInvalidToken       Reason = "invalid_token"   // no access token, or none that is good
+	ReasonNoSidecar          Reason = "no_sidecar"
+	ReasonNoSuchSession      Reason = "no_such_session"
+	ReasonThrottled          Reason = "throttled" // too many sign-ins of this name or from this network
+	ReasonLoginUnavailable   Reason = "login_unavailable"
 	ReasonBusy               Reason = "busy"
 	ReasonNotReady           Reason = "not_ready"
 	ReasonUnavailable        Reason = "store_unavailable"
@@ -32,6 +40,7 @@ type refusal struct {
 	detail     string // for people; says nothing that the reason does not
 	ended      bool   // the session is known to have ended, so its cookie goes; whoever lost a race must not wipe the winner's
 	retryAfter int    // seconds; 0: do not say
+	challenge  string // of WWW-Authenticate
 	oauth      bool   // the client asked by OAuth, and is answered by it
 }
 
@@ -43,6 +52,16 @@ var (
 	errSessionEnded       = &refusal{status: http.StatusUnauthorized, reason: ReasonSessionEnded, detail: "the session has ended; sign in again", ended: true}
 	errReuseDetected      = &refusal{status: http.StatusUnauthorized, reason: ReasonReuseDetected, ended: true,
 		detail: "this refresh token was used before, so the session was ended; sign in again"}
+	errNetworkChanged = &refusal{status: http.StatusUnauthorized, reason: ReasonNetworkChanged, ended: true,
+		detail: "this session was used from another network, so it was ended; sign in again"}
+	errSessionLimit  = &refusal{status: http.StatusForbidden, reason: ReasonSessionLimit, detail: "signed in on too many devices; sign out on one of them"}
+	errInvalidToken  = &refusal{status: http.StatusUnauthorized, reason: ReasonInvalidToken, detail: "a valid access token is needed", challenge: "Bearer"}
+	errNoBackend     = &refusal{status: http.StatusUnauthorized, reason: ReasonInvalidToken, detail: "a ServiceAccount token of a trusted backend is needed", challenge: "Bearer"}
+	errNoSidecar     = &refusal{status: http.StatusForbidden, reason: ReasonNoSidecar, detail: "only sidecars follow the stream"}
+	errNoSuchSession = &refusal{status: http.StatusNotFound, reason: ReasonNoSuchSession, detail: "there is no such session of this user"}
+
+	errLoginUnavailable = &refusal{status: http.StatusServiceUnavailable, reason: ReasonLoginUnavailable, detail: "passwords cannot be checked now; try again",
+		retryAfter: 2}
 	errUnsupportedGrant = &refusal{status: http.StatusBadRequest, reason: ReasonUnsupportedGrant, detail: "grant_type must be refresh_token"}
 
 	errBusy        = &refusal{status: http.StatusTooManyRequests, reason: ReasonBusy, detail: "too many sign-ins at once; try again", retryAfter: 1}
@@ -50,6 +69,12 @@ var (
 	errUnavailable = &refusal{status: http.StatusServiceUnavailable, reason: ReasonUnavailable, detail: "sessions cannot be read or written now; try again",
 		retryAfter: 2}
 )
+
+// throttled asks to come again after some time.
+func throttled(wait time.Duration) *refusal {
+	return &refusal{status: http.StatusTooManyRequests, reason: ReasonThrottled, detail: "too many sign-ins; try again later",
+		retryAfter: int((wait + time.Second - 1) / time.Second)}
+}
 
 func malformed(detail string) *refusal {
 	return &refusal{status: http.StatusBadRequest, reason: ReasonMalformed, detail: detail}
@@ -70,7 +95,7 @@ func (r *refusal) write(w http.ResponseWriter) {
 			Description string `json:"error_description,omitempty"`
 		}{r.reason.oauthError(), r.detail}
 		contentType = "application/json"
-		if status == http.StatusUnauthorized { // that status would ask for the client's own credentials, which there are none of
+		if status == http.StatusUnauthorized && r.challenge == "" { // that status would ask for the client's own credentials, which there are none of
 			status = http.StatusBadRequest
 		}
 	}
@@ -82,6 +107,9 @@ func (r *refusal) write(w http.ResponseWriter) {
 	header.Set("Content-Type", contentType)
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
+	if r.challenge != "" {
+		header.Set("WWW-Authenticate", r.challenge)
+	}
 	if r.retryAfter > 0 {
 		header.Set("Retry-After", strconv.Itoa(r.retryAfter))
 	}

@@ -212,7 +212,7 @@ func TestNothingIsServedBeforeEverythingIsThere(t *testing.T) {
 }
 
 func TestParseFlags(t *testing.T) {
-	good := "--config=/c --ring=/r --users=/u --tls=/t --data=/d --listen=10.0.0.1:8443 --admin-address=[fd00::1]:8081"
+	good := "--config=/c --ring=/r --sidecars=/s --users=/u --tls=/t --data=/d --listen=10.0.0.1:8443 --admin-address=[fd00::1]:8081"
 	for _, tc := range []struct{ name, flags, want string }{
 		{"takes all that is needed", good, ""},
 		{"takes an IPv4 address in brackets", strings.Replace(good, "10.0.0.1:8443", "[10.0.0.1]:8443", 1), ""},
@@ -220,7 +220,7 @@ func TestParseFlags(t *testing.T) {
 			`invalid value "[10.0.0.1:8443" for flag -listen: must be an IP address and a port, as 10.0.0.1:8443 or [fd00::1]:8443`},
 		{"takes a log level", good + " --log-level=debug", ""},
 		{"names every flag that is missing", "--config=/c --listen=10.0.0.1:8443",
-			"--ring: required\n--users: required\n--tls: required\n--data: required\n--admin-address: required"},
+			"--ring: required\n--sidecars: required\n--tls: required\n--data, --postgresql, --redis: one of these is required\n--owner: required for a shared database\n--admin-address: required"},
 		{"refuses an unknown flag", good + " --verbose", "flag provided but not defined: -verbose"},
 		{"refuses an argument", good + " serve", `unexpected argument "serve"`},
 		{"refuses an address without a port", strings.Replace(good, "10.0.0.1:8443", "10.0.0.1", 1),

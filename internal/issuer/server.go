@@ -61,19 +61,26 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 	volumes := []*volume{
 		{name: volumeConfig, dir: o.Config, apply: materials.applyConfig, metrics: metrics, log: log},
 		{name: volumeRing, dir: o.Ring, apply: materials.applyRing, metrics: metrics, log: log},
-		{name: volumeUsers, dir: o.Users, apply: materials.applyUsers, metrics: metrics, log: log},
+		{name: volumeSidecars, dir: o.Sidecars, apply: materials.applySidecars, metrics: metrics, log: log},
 		{name: volumeTLS, dir: o.TLS, apply: materials.applyTLS, metrics: metrics, log: log},
 	}
 	if located != nil {
 		volumes = append(volumes, &volume{name: volumeStore, dir: o.PostgreSQL + o.Redis, apply: located, metrics: metrics, log: log})
 	}
+	if o.Users != "" {
+		volumes = append(volumes, &volume{name: volumeUsers, dir: o.Users, apply: materials.applyUsers, metrics: metrics, log: log})
+	}
+	if o.Webhook != "" {
+		volumes = append(volumes, &volume{name: volumeWebhook, dir: o.Webhook, apply: materials.applyWebhook, metrics: metrics, log: log})
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	h := &handler{
 		materials: materials,
-		sessions:  &sessions{store: kept, journal: journal, gate: newGate(runtime.GOMAXPROCS(0)), metrics: metrics, now: clock.now},
-		streams:   &streams{journal: journal, materials: materials, metrics: metrics, stopping: ctx.Done()},
-		metrics:   metrics,
-		log:       log,
+		sessions: &sessions{store: kept, journal: journal, guesses: &guesses{store: kept, now: clock.now, log: log},
+			gate: newGate(runtime.GOMAXPROCS(0)), metrics: metrics, now: clock.now},
+		streams: &streams{journal: journal, materials: materials, metrics: metrics, stopping: ctx.Done()},
+		metrics: metrics,
+		log:     log,
 	}
 
 	for _, v := range volumes {

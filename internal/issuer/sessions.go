@@ -5,18 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/issuer/config"
 	"github.com/latchkey-dev/latchkey/internal/issuer/refreshtoken"
 	"github.com/latchkey-dev/latchkey/internal/issuer/session"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
-	"github.com/latchkey-dev/latchkey/internal/issuer/users"
 )
 
 // sessions does what clients ask for. Its methods return a grant, a refusal that is meant for the client, or an error that is not.
 type sessions struct {
 	store   store.Store
 	journal *journal
+	doors   doors
+	guesses *guesses
 	gate    *gate
 	metrics *metrics
 	now     func() time.Time
@@ -35,62 +39,88 @@ const endTimeout = 10 * time.Second
 
 // Why sessions end, for the log and the metrics.
 const (
-	endedByLogout  = "logout"
-	endedByRevoke  = "revoked"
-	endedByLimit   = "limit"
-	endedByReuse   = "reuse"
-	endedByIdle    = "idle"
-	endedByAge     = "expired"
-	endedByRemoval = "user_removed"
+	endedByLogout   = "logout"
+	endedByRevoke   = "revoked"
+	endedByLimit    = "limit"
+	endedByReuse    = "reuse"
+	endedByIdle     = "idle"
+	endedByAge      = "expired"
+	endedByNetwork  = "network_changed"
+	endedByRemoval  = "user_removed"
+	endedByPassword = "password_changed"
+	endedByUser     = "ended_by_user"
+	endedByBackend  = "ended_by_backend"
 )
 
 // login checks a password and starts a session.
-func (s *sessions) login(ctx context.Context, m *material, name string, password []byte, log *slog.Logger) (grant, error) {
-	user, ok, err := s.authenticate(ctx, m, name, password)
+func (s *sessions) login(ctx context.Context, m *material, name string, password []byte, device store.Device, log *slog.Logger) (grant, error) {
+	leave, err := s.doors.enter()
 	if err != nil {
 		return grant{}, err
 	}
-	if !ok {
-		if _, known := m.users.Find(name); !known {
+	defer leave()
+	takeBack, err := s.guesses.admit(ctx, name, device.Address)
+	if err != nil {
+		var refused *refusal
+		if errors.As(err, &refused) {
+			log.Warn("sign-in refused", "why", refused.reason)
+		}
+		return grant{}, err
+	}
+	who, err := s.authenticate(ctx, m, name, password, device)
+	if errors.Is(err, errInvalidCredentials) {
+		if !m.knows(name) {
 			name = "(unknown)" // people type their password into the wrong field
 		}
-		log.Warn("sign-in refused", "user", name)
-		return grant{}, errInvalidCredentials
+		log.Warn("sign-in refused", "user", name, "why", ReasonInvalidCredentials)
+		return grant{}, err
 	}
+	takeBack()
+	if err != nil {
+		return grant{}, err
+	}
+	return s.begin(ctx, m, who, device, log)
+}
 
+// begin starts a session of a user who is known to be the one.
+func (s *sessions) begin(ctx context.Context, m *material, who identity, device store.Device, log *slog.Logger) (grant, error) {
 	now := s.instant()
-	n := store.Session{ID: store.NewSessionID(), User: user.Name, Secret: store.NewSecret(), Counter: 1, CreatedAt: now, RotatedAt: now}
+	data, err := who.data()
+	if err != nil {
+		return grant{}, err
+	}
+	n := store.Session{ID: store.NewSessionID(), User: who.user.Name, Secret: store.NewSecret(), Counter: 1, CreatedAt: now, RotatedAt: now,
+		Device: device, Data: data}
 	end := session.End(m.config, now, now)
 	n.AccessUntil = session.AccessExpiry(now, m.config, end)
-	token, err := m.accessToken(user, n, now, n.AccessUntil)
+	token, err := m.accessToken(who.user, n, now, n.AccessUntil)
 	if err != nil {
 		return grant{}, err
 	}
-	ended, err := s.store.Create(ctx, n, store.Limit{Sessions: m.config.MaxSessionsPerUser}, session.Horizon(now, m.config))
+	limit := store.Limit{Sessions: m.config.MaxSessionsPerUser, Refuse: m.config.OnLimit == config.Refuse}
+	ended, err := s.store.Create(ctx, n, limit, session.Horizon(now, m.config))
+	if errors.Is(err, store.ErrLimit) {
+		log.Warn("sign-in refused", "user", n.User, "why", ReasonSessionLimit)
+		return grant{}, errSessionLimit
+	}
 	if err != nil {
 		return grant{}, err
 	}
-	log.Info("signed in", "user", user.Name, "sid", n.ID)
-	for _, id := range ended {
-		s.metrics.ended(endedByLimit)
-		log.Info("session ended", "user", user.Name, "sid", id, "why", endedByLimit)
-	}
-	if len(ended) > 0 {
-		s.journal.advance()
-	}
+	log.Info("signed in", "user", n.User, "sid", n.ID)
+	s.tellEnded(n.User, ended, endedByLimit, log)
 	return grant{accessToken: token, refreshToken: refreshtoken.Make(n.ID, n.Secret, n.Counter),
 		expiresIn: n.AccessUntil.Sub(now), endsIn: end.Sub(now)}, nil
 }
 
-// authenticate checks a password when there is room for it.
-func (s *sessions) authenticate(ctx context.Context, m *material, name string, password []byte) (*users.User, bool, error) {
-	leave, err := s.gate.enter(ctx, m.users.CheckMemory())
-	if err != nil {
-		return nil, false, err
+// tellEnded tells everybody of sessions that the store has ended.
+func (s *sessions) tellEnded(user string, ended []store.SessionID, why string, log *slog.Logger) {
+	for _, id := range ended {
+		s.metrics.ended(why)
+		log.Info("session ended", "user", user, "sid", id, "why", why)
 	}
-	defer leave()
-	user, ok := m.users.Authenticate(name, password)
-	return user, ok, nil
+	if len(ended) > 0 {
+		s.journal.advance()
+	}
 }
 
 // attempts bounds how often a refresh looks again after it lost a race. Each loss is another client's progress, and a second look nearly
@@ -99,7 +129,7 @@ const attempts = 10
 
 // refresh answers a refresh token with its successor and a new access token. The time is that of the request's arrival: having waited for
 // others does not make a token old.
-func (s *sessions) refresh(ctx context.Context, m *material, token string, base *slog.Logger) (grant, error) {
+func (s *sessions) refresh(ctx context.Context, m *material, token string, device store.Device, base *slog.Logger) (grant, error) {
 	now := s.instant()
 	for range attempts {
 		found, counter, err := s.find(ctx, token)
@@ -107,9 +137,9 @@ func (s *sessions) refresh(ctx context.Context, m *material, token string, base 
 			return grant{}, err
 		}
 		log := base.With("user", found.User, "sid", found.ID)
-		user, listed := m.users.Find(found.User)
-		if !listed {
-			return grant{}, s.endBy(ctx, found, endedByRemoval, now, log, errSessionEnded)
+		user, gone := m.whose(found)
+		if gone != "" {
+			return grant{}, s.endBy(ctx, found, gone, now, log, errSessionEnded)
 		}
 
 		verdict := session.Judge(now, m.config, s.journal.lastOutage(), found, counter)
@@ -126,6 +156,18 @@ func (s *sessions) refresh(ctx context.Context, m *material, token string, base 
 			rotatedAt = now
 		case session.Repeat: // the session lives no longer for it
 		}
+		// After all that proves more: a stolen token that is used from elsewhere shall count as stolen.
+		if session.Moved(found.Device.Address, device.Address) {
+			switch m.config.IPBinding {
+			case config.IPBindingReauthenticate:
+				log.Warn("refresh from another network", "before", found.Device.Address, "now", device.Address)
+				return grant{}, s.endBy(ctx, found, endedByNetwork, now, log, errNetworkChanged)
+			case config.IPBindingLog:
+				s.metrics.moved.Inc()
+				log.Warn("refresh from another network", "before", found.Device.Address, "now", device.Address)
+			case config.IPBindingOff:
+			}
+		}
 		end := session.End(m.config, found.CreatedAt, rotatedAt)
 		expires := session.AccessExpiry(now, m.config, end)
 		if !expires.After(now) {
@@ -141,7 +183,7 @@ func (s *sessions) refresh(ctx context.Context, m *material, token string, base 
 		settled := true
 		if verdict == session.Rotate {
 			g.refreshToken = refreshtoken.Make(found.ID, found.Secret, counter+1)
-			settled, err = s.store.Rotate(ctx, found.ID, counter, store.Rotation{At: now, AccessUntil: expires})
+			settled, err = s.store.Rotate(ctx, found.ID, counter, store.Rotation{At: now, AccessUntil: expires, Device: device})
 		} else {
 			g.refreshToken = refreshtoken.Make(found.ID, found.Secret, found.Counter)
 			// Whoever ends the session revokes its access tokens until the last of them expires, so the store must know which is.
@@ -200,6 +242,70 @@ func (s *sessions) ofAccessToken(ctx context.Context, m *material, token string)
 		return store.Session{}, errNoSession
 	}
 	return found, err
+}
+
+// list returns the sessions of the user of a session, the newest first.
+func (s *sessions) list(ctx context.Context, m *material, own store.Session) ([]store.Session, error) {
+	all, err := s.store.List(ctx, own.User)
+	now := s.instant()
+	return slices.DeleteFunc(all, func(each store.Session) bool {
+		return !session.End(m.config, each.CreatedAt, each.RotatedAt).After(now)
+	}), err
+}
+
+// end ends one session of the same user as another. Of sessions of others it says what it says of those that are not there.
+func (s *sessions) end(ctx context.Context, own store.Session, id store.SessionID, log *slog.Logger) error {
+	found, err := s.store.Find(ctx, id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && found.User != own.User {
+		return errNoSuchSession
+	}
+	if err != nil {
+		return err
+	}
+	return s.endBy(ctx, found, endedByUser, s.instant(), log.With("user", found.User, "sid", found.ID, "by", own.ID), nil)
+}
+
+// endAll ends all sessions of a user but one, which may be none.
+func (s *sessions) endAll(ctx context.Context, user string, except store.SessionID, why string, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	ended, err := s.store.EndAll(ctx, user, except, s.instant())
+	s.tellEnded(user, ended, why, log)
+	return err
+}
+
+// introspect returns what a token is worth now, in the words of RFC 7662.
+func (s *sessions) introspect(ctx context.Context, m *material, token string) (map[string]any, error) {
+	worthless := map[string]any{"active": false}
+	now := s.instant()
+	found, counter, err := s.find(ctx, token)
+	if err == nil {
+		_, gone := m.whose(found)
+		verdict := session.Judge(now, m.config, s.journal.lastOutage(), found, counter)
+		if gone != "" || verdict != session.Rotate && verdict != session.Repeat {
+			return worthless, nil
+		}
+		return map[string]any{
+			"active": true, "token_type": "refresh_token", "iss": m.config.Issuer, "sub": found.User, "sid": found.ID.String(),
+			"iat": found.RotatedAt.Unix(), "exp": session.End(m.config, found.CreatedAt, found.RotatedAt).Unix(),
+		}, nil
+	}
+	if !errors.Is(err, errNoSession) {
+		return nil, err
+	}
+	verified, refused := m.verify(token, now)
+	if refused != nil {
+		return worthless, nil //nolint:nilerr // that is what it is worth
+	}
+	switch _, err = s.ofAccessToken(ctx, m, token); {
+	case errors.Is(err, errNoSession):
+		return worthless, nil
+	case err != nil:
+		return nil, err
+	}
+	told := maps.Clone(verified.Claims)
+	told["active"], told["token_type"] = true, "Bearer"
+	return told, nil
 }
 
 // find returns the session of a refresh token and the token's counter, both proven.

@@ -27,6 +27,9 @@ type streams struct {
 }
 
 func (s *streams) serve(w http.ResponseWriter, r *http.Request, m *material) error {
+	if !m.sidecars.ShownBy(r.Header) {
+		return errNoSidecar // or whoever reaches the pod could take all the places
+	}
 	// From the URL alone: FormValue would read a multipart body as well, and put as much of it on disk as anybody sends.
 	query := r.URL.Query()
 	after, err := strconv.ParseInt(query.Get("after"), 10, 64)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/issuer"
 	"github.com/latchkey-dev/latchkey/internal/revocation"
 )
 
@@ -27,7 +28,7 @@ func (w *world) follow(stream string, after int64) *follower {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	query := url.Values{"stream": {stream}, "after": {strconv.FormatInt(after, 10)}}
-	r := w.get("/revocations?" + query.Encode()).WithContext(ctx)
+	r := w.asSidecar(w.get("/revocations?" + query.Encode())).WithContext(ctx)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: w.roots}} // HTTP/1.1, as a sidecar's
 	response, err := (&http.Client{Transport: transport}).Do(r)
 	if err != nil {
@@ -204,7 +205,7 @@ func TestTheStreamReadsNoBody(t *testing.T) {
 	w := start(t)
 	body, never := io.Pipe() // a form whose end never comes
 	defer never.Close()
-	r := w.get("/revocations?after=0")
+	r := w.asSidecar(w.get("/revocations?after=0"))
 	r.Body = body
 	r.Header.Set("Content-Type", "multipart/form-data; boundary=x")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -217,6 +218,11 @@ func TestTheStreamReadsNoBody(t *testing.T) {
 	if event, err := revocation.NewReader(response.Body).Next(); err != nil || event.Kind != revocation.EventReset {
 		t.Errorf("first event: got %v, %v, want a reset", event.Kind, err)
 	}
+}
+
+func TestOnlySidecarsFollowTheStream(t *testing.T) {
+	w := start(t)
+	refused(t, w.do(w.get("/revocations")), http.StatusForbidden, issuer.ReasonNoSidecar, false)
 }
 
 func TestTheStreamShowsThatItLives(t *testing.T) {

@@ -11,11 +11,13 @@ import (
 
 // The names that the volumes have in the pod.
 const (
-	volumeConfig = "latchkey-config"
-	volumeRing   = "latchkey-ring"
-	volumeUsers  = "latchkey-users"
-	volumeTLS    = "latchkey-tls"
-	volumeStore  = "latchkey-store"
+	volumeConfig   = "latchkey-config"
+	volumeRing     = "latchkey-ring"
+	volumeUsers    = "latchkey-users"
+	volumeWebhook  = "latchkey-webhook"
+	volumeSidecars = "latchkey-sidecars"
+	volumeTLS      = "latchkey-tls"
+	volumeStore    = "latchkey-store"
 )
 
 // volumeState is what is known of a volume. Hashes are filetree.Hash of all that it held.

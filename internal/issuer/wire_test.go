@@ -72,8 +72,8 @@ func TestRequestsAreRefused(t *testing.T) {
 		{"a prefix that ends the cookie's path", with(w.post("/refresh", token, ""), "X-Forwarded-Prefix", "/auth; Domain=example"), http.StatusBadRequest, issuer.ReasonMalformed},
 		{"a prefix that is no path", with(w.post("/refresh", token, ""), "X-Forwarded-Prefix", "auth"), http.StatusBadRequest, issuer.ReasonMalformed},
 		{"two prefixes", with(w.post("/refresh", token, ""), "X-Forwarded-Prefix", "/a", "/b"), http.StatusBadRequest, issuer.ReasonMalformed},
-		{"a position that is no number", w.get("/revocations?after=x"), http.StatusBadRequest, issuer.ReasonMalformed},
-		{"a negative position", w.get("/revocations?after=-1"), http.StatusBadRequest, issuer.ReasonMalformed},
+		{"a position that is no number", w.asSidecar(w.get("/revocations?after=x")), http.StatusBadRequest, issuer.ReasonMalformed},
+		{"a negative position", w.asSidecar(w.get("/revocations?after=-1")), http.StatusBadRequest, issuer.ReasonMalformed},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a := w.do(tc.request)
@@ -123,7 +123,8 @@ func tooManySignIns(t *testing.T) {
 	answers := make([]answer, total)
 	var wg sync.WaitGroup
 	for i := range answers {
-		r := w.loginRequest("alice", "wrong")
+		// Each a name and a network of its own, so that none is a guess too many.
+		r := w.from(w.loginRequest(fmt.Sprintf("user %d", i), "wrong"), fmt.Sprintf("10.%d.%d.1", i/256, i%256))
 		wg.Go(func() {
 			var err error
 			if answers[i], err = w.try(r); err != nil {

@@ -30,6 +30,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/password"
 	"github.com/latchkey-dev/latchkey/internal/pki"
 	"github.com/latchkey-dev/latchkey/internal/rotation"
+	"github.com/latchkey-dev/latchkey/internal/sidecartoken"
 	"github.com/latchkey-dev/latchkey/internal/signing"
 	"github.com/latchkey-dev/latchkey/test/servers"
 )
@@ -46,6 +47,9 @@ type world struct {
 	log     *lockedBuffer
 	store   string        // "": SQLite; "postgresql" or "redis": says the volume store
 	skew    time.Duration // of this machine's clock, with a shared store
+	sidecar sidecartoken.Token
+	without string // the volume that is not mounted
+	with    string // the volume that is mounted beside those that always are
 
 	mu      sync.Mutex
 	secrets []string // must not turn up in the log
@@ -61,6 +65,9 @@ var defaults = config.Config{
 	ReuseWindow:        10 * time.Second,
 	Delivery:           config.DeliverByCookie,
 	MaxSessionsPerUser: 5,
+	OnLimit:            config.EndOldest,
+	IPBinding:          config.IPBindingLog,
+	Login:              config.Login{Users: true},
 }
 
 var hashes = sync.OnceValue(func() map[string]string {
@@ -81,10 +88,11 @@ func passwordOf(name string) string { return "the password of " + name }
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	host := fmt.Sprintf("127.%d.%d.%d", 128+rand.N(100), rand.N(256), 1+rand.N(254))
-	w := &world{t: t, dir: t.TempDir(), address: host + ":8443", admin: host + ":8081", clock: newClock(), log: &lockedBuffer{}}
+	w := &world{t: t, dir: t.TempDir(), address: host + ":8443", admin: host + ":8081", clock: newClock(), log: &lockedBuffer{}, sidecar: sidecartoken.New()}
 	w.writeConfig(defaults)
 	w.writeUsers("alice", "bob")
 	w.rotate("ES256")
+	w.write("sidecars", sidecartoken.File, []byte(w.sidecar.Encode()))
 
 	ca, err := pki.NewCA(time.Now())
 	if err != nil {
@@ -161,8 +169,14 @@ func (w *world) runUnready() (stop func()) {
 func (w *world) options() issuer.Options {
 	o := issuer.Options{
 		Config: filepath.Join(w.dir, "config"), Ring: filepath.Join(w.dir, "ring"), Users: filepath.Join(w.dir, "users"),
-		TLS: filepath.Join(w.dir, "tls"), Owner: "default/shop",
+		Sidecars: filepath.Join(w.dir, "sidecars"), TLS: filepath.Join(w.dir, "tls"), Owner: "default/shop",
 		Listen: netip.MustParseAddrPort(w.address), AdminAddress: netip.MustParseAddrPort(w.admin),
+	}
+	if w.without == "users" {
+		o.Users = ""
+	}
+	if w.with == "webhook" {
+		o.Webhook = filepath.Join(w.dir, "webhook")
 	}
 	switch w.store {
 	case "postgresql":
@@ -282,6 +296,20 @@ func (w *world) writeUsers(names ...string) {
 	w.write("users", users.File, []byte(text))
 }
 
+// rehash writes the users anew, one of them with another hash.
+func (w *world) rehash(name string) {
+	w.t.Helper()
+	fresh, err := password.New([]byte(passwordOf(name)), password.Parameters{Memory: password.MinMemory, Time: 5, Threads: 1})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	before, err := os.ReadFile(filepath.Join(w.dir, "users", users.File))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.write("users", users.File, bytes.ReplaceAll(before, []byte(hashes()[name]), []byte(fresh.Encode())))
+}
+
 // change changes a volume and waits until it is in force.
 func (w *world) change(volume string, change func()) {
 	w.t.Helper()
@@ -399,12 +427,25 @@ func (w *world) post(path, cookie, body string) *http.Request {
 		panic(err) // the paths are this package's own
 	}
 	r.Header.Set("X-Forwarded-Prefix", "/auth")
+	w.from(r, "192.0.2.7")
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
 	if cookie != "" {
 		r.Header.Set("Cookie", issuer.CookieName+"="+cookie)
 	}
+	return r
+}
+
+// from lets a request come through a sidecar that saw a client of this address.
+func (w *world) from(r *http.Request, address string) *http.Request {
+	w.asSidecar(r).Header.Set("X-Forwarded-For", address)
+	return r
+}
+
+// asSidecar lets a request come from a sidecar.
+func (w *world) asSidecar(r *http.Request) *http.Request {
+	w.sidecar.Show(r.Header)
 	return r
 }
 

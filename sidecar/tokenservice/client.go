@@ -16,12 +16,14 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/sidecartoken"
 )
 
 // Client reaches one token service. It dials the address that the bundle gives, so that signing in does not hang on DNS, and expects
 // there a certificate of the bundle's CA for the host that the URL names.
 type Client struct {
 	host      string // and port, as the URL has them
+	token     sidecartoken.Token
 	transport *http.Transport
 }
 
@@ -39,7 +41,7 @@ func NewClient(service bundle.TokenService) (*Client, error) {
 		return nil, errors.New("tokenService.ca: holds no PEM certificate")
 	}
 	dialer := net.Dialer{Timeout: 2 * time.Second}
-	return &Client{host: base.Host, transport: &http.Transport{
+	return &Client{host: base.Host, token: service.Token, transport: &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, network, service.Address)
 		},

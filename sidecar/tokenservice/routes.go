@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/bundle"
 )
 
 // CookiePrefix begins the name of every cookie that belongs to token services. They are between the browser and the token service: no
@@ -33,13 +35,36 @@ const maxBody = 16 << 10
 // bodyPatience is how long a caller may take to send it.
 const bodyPatience = 10 * time.Second
 
-// offered lists the routes below the prefix, with the method that each takes. Whatever else a token service answers is for the cluster.
-var offered = map[string]string{
-	"/login": http.MethodPost, "/refresh": http.MethodPost, "/logout": http.MethodPost,
-	"/token": http.MethodPost, "/revoke": http.MethodPost,
-	"/.well-known/jwks.json":                  http.MethodGet,
-	"/.well-known/oauth-authorization-server": http.MethodGet,
-	"/.well-known/openid-configuration":       http.MethodGet,
+// offer is a route below the prefix.
+type offer struct {
+	methods []string
+	bearer  bool // the token service judges an access token that comes with it
+}
+
+var (
+	posted = offer{methods: []string{http.MethodPost}}
+	read   = offer{methods: []string{http.MethodGet}}
+)
+
+// offered lists the routes below the prefix. Whatever else a token service answers is for the cluster.
+var offered = map[string]offer{
+	"/login": posted, "/refresh": posted, "/logout": posted, "/token": posted, "/revoke": posted,
+	"/logout-all":            {[]string{http.MethodPost}, true},
+	"/sessions":              {[]string{http.MethodGet, http.MethodDelete}, true},
+	"/.well-known/jwks.json": read,
+	"/.well-known/oauth-authorization-server": read,
+	"/.well-known/openid-configuration":       read,
+}
+
+// oneSession is the route of a session by its id.
+var oneSession = offer{[]string{http.MethodDelete}, true}
+
+func offerOf(route string) (offer, bool) {
+	if id, ok := strings.CutPrefix(route, "/sessions/"); ok && id != "" && !strings.Contains(id, "/") {
+		return oneSession, true
+	}
+	found, ok := offered[route]
+	return found, ok
 }
 
 // serverMetadata begins the path at which RFC 8414, section 3.1, looks for the metadata of an issuer whose URL has a path: not below that
@@ -47,8 +72,8 @@ var offered = map[string]string{
 const serverMetadata = "/.well-known/oauth-authorization-server"
 
 // forwarded lists the request headers that a token service gets to see, beside the cookies that are its own: what it needs to read the
-// body, to tell a cross-site request from others (Fetch Metadata), and to write an audit line. All
-// others stay here, so that none can steer it.
+// body, to tell a cross-site request from others (Fetch Metadata), and to write an audit line. Where the token service judges an access token,
+// that comes too. All others stay here, so that none can steer it.
 var forwarded = []string{"Accept", "Content-Type", "Origin", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "User-Agent"}
 
 // Refuse answers a request that the token service does not answer. Status 503 comes with a Retry-After.
@@ -56,15 +81,20 @@ type Refuse func(w http.ResponseWriter, r *http.Request, status int, reason stri
 
 // Routes offers the sign-in routes of one token service below a path prefix.
 type Routes struct {
-	prefix string
-	client *Client
-	refuse Refuse
-	proxy  httputil.ReverseProxy
+	prefix  string
+	proxies trustedProxies
+	client  *Client
+	refuse  Refuse
+	proxy   httputil.ReverseProxy
 }
 
-// NewRoutes returns the routes of the service below the prefix.
-func NewRoutes(prefix string, client *Client, refuse Refuse, log *slog.Logger) *Routes {
-	routes := &Routes{prefix: prefix, client: client, refuse: refuse}
+// NewRoutes returns the routes of the service as the session of a bundle has them. The error names the field that is wrong.
+func NewRoutes(session *bundle.Session, client *Client, refuse Refuse, log *slog.Logger) (*Routes, error) {
+	proxies, err := parseProxies(session.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("session.trustedProxies%w", err)
+	}
+	routes := &Routes{prefix: session.PathPrefix, proxies: proxies, client: client, refuse: refuse}
 	routes.proxy = httputil.ReverseProxy{
 		Rewrite:   routes.rewrite,
 		Transport: client.transport,
@@ -80,7 +110,7 @@ func NewRoutes(prefix string, client *Client, refuse Refuse, log *slog.Logger) *
 		},
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
-	return routes
+	return routes, nil
 }
 
 // Covers reports whether a normalised path belongs to the token service. The app never sees such a request, whether or not there is a
@@ -102,13 +132,13 @@ func (s *Routes) route(path string) (string, bool) {
 // Serve answers a request whose normalised path the routes cover.
 func (s *Routes) Serve(w http.ResponseWriter, r *http.Request, path string) {
 	route, _ := s.route(path)
-	method, known := offered[route]
+	found, known := offerOf(route)
 	if !known {
 		s.refuse(w, r, http.StatusNotFound, ReasonNoSuchRoute)
 		return
 	}
-	if r.Method != method {
-		w.Header().Set("Allow", method)
+	if !slices.Contains(found.methods, r.Method) {
+		w.Header().Set("Allow", strings.Join(found.methods, ", "))
 		s.refuse(w, r, http.StatusMethodNotAllowed, ReasonMethodNotAllowed)
 		return
 	}
@@ -148,10 +178,12 @@ func (s *Routes) rewrite(p *httputil.ProxyRequest) {
 			header.Add("Cookie", own)
 		}
 	}
-	if peer, _, err := net.SplitHostPort(p.In.RemoteAddr); err == nil {
-		header.Set("X-Forwarded-For", peer)
+	if found, _ := offerOf(p.In.URL.Path); found.bearer && len(p.In.Header["Authorization"]) > 0 {
+		header["Authorization"] = p.In.Header["Authorization"]
 	}
+	header.Set("X-Forwarded-For", s.proxies.client(p.In))
 	header.Set("X-Forwarded-Prefix", s.prefix)
+	s.client.token.Show(header)
 	p.Out.Header = header
 	p.Out.Host = p.In.Host // Origin is compared with it
 	p.Out.URL = s.client.endpoint(p.In.URL.Path)

@@ -87,6 +87,7 @@ func (s *stream) connect(parent context.Context) error {
 		return err
 	}
 	request.Header.Set("Accept", "text/event-stream")
+	s.client.token.Show(request.Header)
 	response, err := s.client.transport.RoundTrip(request)
 	if err != nil {
 		return err

@@ -55,20 +55,26 @@ type Config struct {
 	AbsoluteLifetime   time.Duration // a session is over this long after sign-in
 	ReuseWindow        time.Duration // how long the token before the current one is answered with the same successor
 	Delivery           Delivery      // of refresh tokens
-	MaxSessionsPerUser int           // one more sign-in ends the oldest
+	MaxSessionsPerUser int           // how many devices a user may be signed in on
+	OnLimit            OnLimit       // what happens to one sign-in more
+	IPBinding          IPBinding     // what happens to a refresh from another network
+	Login              Login         // how users prove who they are
 }
 
 // document is a Config in JSON: version 1, durations as Go writes them ("5m0s").
 type document struct {
-	Version            int      `json:"version"`
-	Issuer             string   `json:"issuer"`
-	Audiences          []string `json:"audiences"`
-	AccessTokenTTL     string   `json:"accessTokenTTL"`
-	IdleLifetime       string   `json:"idleLifetime"`
-	AbsoluteLifetime   string   `json:"absoluteLifetime"`
-	ReuseWindow        string   `json:"reuseWindow"`
-	Delivery           Delivery `json:"delivery"`
-	MaxSessionsPerUser int      `json:"maxSessionsPerUser"`
+	Version            int           `json:"version"`
+	Issuer             string        `json:"issuer"`
+	Audiences          []string      `json:"audiences"`
+	AccessTokenTTL     string        `json:"accessTokenTTL"`
+	IdleLifetime       string        `json:"idleLifetime"`
+	AbsoluteLifetime   string        `json:"absoluteLifetime"`
+	ReuseWindow        string        `json:"reuseWindow"`
+	Delivery           Delivery      `json:"delivery"`
+	MaxSessionsPerUser int           `json:"maxSessionsPerUser"`
+	OnLimit            OnLimit       `json:"onLimit"`
+	IPBinding          IPBinding     `json:"ipBinding"`
+	Login              loginDocument `json:"login"`
 }
 
 // Parse reads a document. The error lists every fault with its path; nothing is defaulted, for the manager has filled everything in.
@@ -94,6 +100,12 @@ func Parse(data []byte) (*Config, error) {
 		ReuseWindow:        duration("reuseWindow", d.ReuseWindow),
 		Delivery:           d.Delivery,
 		MaxSessionsPerUser: d.MaxSessionsPerUser,
+		OnLimit:            d.OnLimit,
+		IPBinding:          d.IPBinding,
+		Login:              Login{Users: d.Login.Users, Backends: d.Login.Backends},
+	}
+	if hook := d.Login.Webhook; hook != nil {
+		c.Login.Webhook = &Webhook{URL: hook.URL, CertificateAuthority: hook.CertificateAuthority, Timeout: duration("login.webhook.timeout", hook.Timeout)}
 	}
 	if d.Version != 1 {
 		faults = append(faults, fmt.Errorf("version: must be 1, not %d", d.Version))
@@ -112,6 +124,10 @@ func (c *Config) Marshal() ([]byte, error) {
 	if err := errors.Join(c.faults()...); err != nil {
 		return nil, err
 	}
+	login := loginDocument{Users: c.Login.Users, Backends: c.Login.Backends}
+	if hook := c.Login.Webhook; hook != nil {
+		login.Webhook = &webhookDocument{URL: hook.URL, CertificateAuthority: hook.CertificateAuthority, Timeout: hook.Timeout.String()}
+	}
 	data, err := json.MarshalIndent(document{
 		Version:            1,
 		Issuer:             c.Issuer,
@@ -122,6 +138,9 @@ func (c *Config) Marshal() ([]byte, error) {
 		ReuseWindow:        c.ReuseWindow.String(),
 		Delivery:           c.Delivery,
 		MaxSessionsPerUser: c.MaxSessionsPerUser,
+		OnLimit:            c.OnLimit,
+		IPBinding:          c.IPBinding,
+		Login:              login,
 	}, "", "  ")
 	if err != nil {
 		return nil, err
@@ -156,5 +175,8 @@ func (c *Config) faults() []error {
 	refuse(c.Delivery == DeliverByCookie || c.Delivery == DeliverInBody, "delivery: must be %s or %s, not %.40q", DeliverByCookie, DeliverInBody, c.Delivery)
 	refuse(c.MaxSessionsPerUser >= 1 && c.MaxSessionsPerUser <= MaxSessions,
 		"maxSessionsPerUser: must be between 1 and %d, not %d", MaxSessions, c.MaxSessionsPerUser)
-	return faults
+	refuse(c.OnLimit == EndOldest || c.OnLimit == Refuse, "onLimit: must be %s or %s, not %.40q", EndOldest, Refuse, c.OnLimit)
+	refuse(c.IPBinding == IPBindingOff || c.IPBinding == IPBindingLog || c.IPBinding == IPBindingReauthenticate,
+		"ipBinding: must be %s, %s or %s, not %.40q", IPBindingOff, IPBindingLog, IPBindingReauthenticate, c.IPBinding)
+	return append(faults, c.Login.faults()...)
 }

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,24 @@ const valid = `{
   "absoluteLifetime": "720h0m0s",
   "reuseWindow": "10s",
   "delivery": "Cookie",
-  "maxSessionsPerUser": 5
+  "maxSessionsPerUser": 5,
+  "onLimit": "EndOldest",
+  "ipBinding": "Log",
+  "login": {
+    "webhook": {
+      "url": "https://shop.example.com/check",
+      "timeout": "5s"
+    },
+    "backends": {
+      "issuer": "https://kubernetes.default.svc",
+      "keys": {
+        "keys": []
+      },
+      "subjects": [
+        "system:serviceaccount:shop:backend"
+      ]
+    }
+  }
 }
 `
 
@@ -41,6 +59,15 @@ func TestParse(t *testing.T) {
 		ReuseWindow:        10 * time.Second,
 		Delivery:           config.DeliverByCookie,
 		MaxSessionsPerUser: 5,
+		OnLimit:            config.EndOldest,
+		IPBinding:          config.IPBindingLog,
+		Login: config.Login{
+			Webhook: &config.Webhook{URL: "https://shop.example.com/check", Timeout: 5 * time.Second},
+			Backends: &config.Backends{
+				Issuer: "https://kubernetes.default.svc", Keys: json.RawMessage("{\n        \"keys\": []\n      }"),
+				Subjects: []string{"system:serviceaccount:shop:backend"},
+			},
+		},
 	}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("config (-got +want):\n%s", diff)
@@ -72,6 +99,18 @@ func TestParseRefuses(t *testing.T) {
 		{"an idle lifetime beyond the absolute one", `"720h0m0s"`, `"24h"`, "absoluteLifetime: must be between idleLifetime (168h0m0s) and 8784h0m0s, not 24h0m0s"},
 		{"a reuse window of minutes", `"10s"`, `"5m"`, "reuseWindow: must be between 0s and 1m0s, not 5m0s"},
 		{"refresh tokens by both ways", `"Cookie"`, `"Both"`, `delivery: must be Cookie or Body, not "Both"`},
+		{"another end of too many sessions", `"EndOldest"`, `"EndAll"`, `onLimit: must be EndOldest or Refuse, not "EndAll"`},
+		{"another binding", `"Log"`, `"Sometimes"`, `ipBinding: must be Off, Log or Reauthenticate, not "Sometimes"`},
+		{"two who know the users", `"login": {`, `"login": {"users": true,`, "login.webhook: users is there as well, and one of them knows the users"},
+		{"a webhook that takes its time", `"timeout": "5s"`, `"timeout": "1m"`, "login.webhook.timeout: must be more than nothing and at most 10s, not 1m0s"},
+		{"a webhook without time", `"timeout": "5s"`, `"timeout": ""`, `login.webhook.timeout: must be a duration like "5m", not ""`},
+		{"a webhook without URL", `"https://shop.example.com/check"`, `""`, "login.webhook.url: must be an https URL without user and fragment"},
+		{"a webhook that everybody can listen to", `"https://shop`, `"http://shop`, "login.webhook.url: must be an https URL without user and fragment"},
+		{"a webhook with a password in its URL", `"https://shop`, `"https://a:b@shop`, "login.webhook.url: must be an https URL without user and fragment"},
+		{"a webhook that nothing vouches for", `"timeout": "5s"`, `"timeout": "5s", "certificateAuthority": "x"`, "login.webhook.certificateAuthority: holds no PEM certificate"},
+		{"backends of nobody", `"https://kubernetes.default.svc"`, `""`, "login.backends.issuer: is missing"},
+		{"no backend", `
+        "system:serviceaccount:shop:backend"`, ``, "login.backends.subjects: is missing"},
 		{"no sessions at all", `"maxSessionsPerUser": 5`, `"maxSessionsPerUser": 0`, "maxSessionsPerUser: must be between 1 and 100, not 0"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -115,6 +154,9 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 			ReuseWindow:        duration("window", 0, config.MaxReuseWindow),
 			Delivery:           rapid.SampledFrom([]config.Delivery{config.DeliverByCookie, config.DeliverInBody}).Draw(t, "delivery"),
 			MaxSessionsPerUser: rapid.IntRange(1, config.MaxSessions).Draw(t, "sessions"),
+			OnLimit:            rapid.SampledFrom([]config.OnLimit{config.EndOldest, config.Refuse}).Draw(t, "onLimit"),
+			IPBinding:          rapid.SampledFrom([]config.IPBinding{config.IPBindingOff, config.IPBindingLog, config.IPBindingReauthenticate}).Draw(t, "binding"),
+			Login:              config.Login{Users: true},
 		}
 		c.IdleLifetime = duration("idle", max(c.AccessTokenTTL+1, config.MinIdleLifetime), config.MaxAbsoluteLifetime)
 		c.AbsoluteLifetime = duration("absolute", c.IdleLifetime, config.MaxAbsoluteLifetime)

@@ -182,8 +182,8 @@ type Store interface {
 	// Count adds one to a counter and returns what it is then, and when it starts again from nothing: window after it was first counted.
 	Count(ctx context.Context, key CounterKey, window time.Duration, now time.Time) (hits int, until time.Time, err error)
 
-	// Uncount sets a counter back to nothing.
-	Uncount(ctx context.Context, key CounterKey) error
+	// Uncount takes one from a counter that is above nothing and whose window has not ended. Until when it counts stays as it is.
+	Uncount(ctx context.Context, key CounterKey, now time.Time) error
 
 	// Time is what the clock says that all processes share which use this database, at the moment when the caller's own says now.
 	Time(ctx context.Context, now time.Time) (time.Time, error)

@@ -11,6 +11,7 @@ package users
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"sigs.k8s.io/yaml"
 	goyaml "sigs.k8s.io/yaml/goyaml.v2"
 
+	"github.com/latchkey-dev/latchkey/internal/base64url"
 	"github.com/latchkey-dev/latchkey/internal/password"
 	"github.com/latchkey-dev/latchkey/internal/strictjson"
 )
@@ -134,6 +136,12 @@ func (u *Users) Find(name string) (*User, bool) {
 	return user, ok
 }
 
+// Fingerprint changes whenever the password does, and tells nothing of it: it is a hash of the salted hash.
+func (u *User) Fingerprint() string {
+	sum := sha256.Sum256([]byte("latchkey password\x00" + u.hash.Encode()))
+	return base64url.Encode(sum[:12])
+}
+
 // CheckMemory is how many KiB Authenticate takes at most. It is one number for all names, so that waiting for room tells nothing about them.
 func (u *Users) CheckMemory() uint32 { return u.memory }
 
@@ -149,6 +157,19 @@ func (u *Users) Authenticate(name string, pass []byte) (*User, bool) {
 		return nil, false
 	}
 	return user, true
+}
+
+// Vet returns a user that somebody else vouches for, with the same bounds on name and claims. The error repeats neither values nor the name.
+func Vet(name string, claims map[string]json.RawMessage) (*User, error) {
+	var faults []error
+	if err := checkName(name); err != nil {
+		faults = append(faults, fmt.Errorf("username: %w", err))
+	}
+	compact, wrong := parseClaims("claims", claims)
+	if err := errors.Join(append(faults, wrong...)...); err != nil {
+		return nil, err
+	}
+	return &User{Name: name, Claims: compact}, nil
 }
 
 func checkName(name string) error {

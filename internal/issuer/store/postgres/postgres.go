@@ -205,8 +205,8 @@ func (s *Store) Count(ctx context.Context, key store.CounterKey, window time.Dur
 }
 
 // Uncount implements store.Store.
-func (s *Store) Uncount(ctx context.Context, key store.CounterKey) error {
-	_, err := s.change(ctx, "uncount", `DELETE FROM latchkey_counters WHERE key = $1`, key[:])
+func (s *Store) Uncount(ctx context.Context, key store.CounterKey, now time.Time) error {
+	_, err := s.change(ctx, "uncount", `UPDATE latchkey_counters SET hits = hits - 1 WHERE key = $1 AND hits > 0 AND ends_at > $2`, key[:], now.UnixMilli())
 	return err
 }
 

@@ -269,10 +269,8 @@ func (s *Store) Count(ctx context.Context, key store.CounterKey, window time.Dur
 }
 
 // Uncount implements store.Store.
-func (s *Store) Uncount(ctx context.Context, key store.CounterKey) error {
-	_, err := store.Ask(ctx, &s.remote, "uncount", func(ctx context.Context, client *goredis.Client) (int64, error) {
-		return client.Del(ctx, prefix+"count:"+hex.EncodeToString(key[:])).Result()
-	})
+func (s *Store) Uncount(ctx context.Context, key store.CounterKey, now time.Time) error {
+	_, err := s.change(ctx, "uncount", uncounting, hex.EncodeToString(key[:]), now.UnixMilli())
 	return err
 }
 

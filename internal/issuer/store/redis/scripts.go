@@ -22,6 +22,7 @@ var (
 	endingAll  = script("endall")
 	revoking   = script("revoke")
 	counting   = script("count")
+	uncounting = script("uncount")
 	sweeping   = script("sweep")
 	forgetting = script("forget")
 )

@@ -354,8 +354,9 @@ func (s *Store) Count(ctx context.Context, key store.CounterKey, window time.Dur
 }
 
 // Uncount implements store.Store.
-func (s *Store) Uncount(ctx context.Context, key store.CounterKey) error {
-	if _, err := s.write.ExecContext(ctx, `DELETE FROM counters WHERE key = ?`, key[:]); err != nil {
+func (s *Store) Uncount(ctx context.Context, key store.CounterKey, now time.Time) error {
+	const text = `UPDATE counters SET hits = hits - 1 WHERE key = ? AND hits > 0 AND ends_at > ?`
+	if _, err := s.write.ExecContext(ctx, text, key[:], now.UnixMilli()); err != nil {
 		return fmt.Errorf("uncount: %w", err)
 	}
 	return nil

@@ -196,10 +196,23 @@ func counts(t *testing.T, open Open) {
 	hit(one, other, start.Add(time.Second), 1, start.Add(time.Minute+time.Second))
 	hit(one, key, start.Add(time.Minute-time.Millisecond), 3, start.Add(time.Minute))
 	hit(two, key, start.Add(time.Minute), 1, start.Add(2*time.Minute))
-	if err := one.Uncount(t.Context(), key); err != nil {
-		t.Fatal(err)
+	uncount := func(s store.Store, key store.CounterKey, now time.Time) {
+		t.Helper()
+		if err := s.Uncount(t.Context(), key, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hit(one, key, start.Add(time.Minute), 2, start.Add(2*time.Minute))
+	uncount(two, key, start.Add(time.Minute))
+	hit(one, key, start.Add(time.Minute+time.Second), 2, start.Add(2*time.Minute))
+	for range 3 { // never below nothing
+		uncount(one, key, start.Add(time.Minute))
 	}
 	hit(two, key, start.Add(time.Minute), 1, start.Add(2*time.Minute))
+	uncount(one, key, start.Add(2*time.Minute)) // of a window that is over
+	uncount(one, store.CounterKey{3}, start)    // what was never counted
+	hit(two, key, start.Add(time.Minute), 2, start.Add(2*time.Minute))
+	hit(two, store.CounterKey{3}, start, 1, start.Add(time.Minute))
 	if _, _, err := one.Prune(t.Context(), store.Horizon{}, start.Add(time.Hour), 10); err != nil {
 		t.Fatal(err)
 	}
