@@ -11,7 +11,12 @@ export GOTOOLCHAIN ?= local
 
 TOOL    := go tool -modfile=tools/go.mod
 BUILD   := CGO_ENABLED=0 go build -ldflags '-s -w'
-IMAGES  := manager sidecar issuer
+PROGRAMS := manager sidecar issuer
+
+# What `make images` packs, for whom, and what it calls it.
+REPOSITORY ?= ghcr.io/latchkey-dev
+TAG        ?= dev
+PLATFORMS  ?= linux/amd64,linux/arm64
 
 ## For users
 
@@ -26,6 +31,9 @@ test: ## Run every test, with the race detector
 	@assets=$$(test/controlplane/build); echo "compiling and running the tests (cold: about ten minutes, warm: about two)"; \
 	KUBEBUILDER_ASSETS=$$assets $(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 20m ./...
 
+e2e: ## Run the tests that need a real cluster: KUBECONFIG's, or a node of their own (Debian, root; RUN=pattern, KEEP=1)
+	@test/e2e/run
+
 MINUTES ?= 10
 load: ## Rotate keys every ten seconds under traffic for MINUTES (10), while manager, API server and etcd are killed, and report
 	@assets=$$(test/controlplane/build); mkdir -p test/output/load; \
@@ -35,10 +43,15 @@ load: ## Rotate keys every ten seconds under traffic for MINUTES (10), while man
 
 build: ## Build the binaries into bin/
 	@mkdir -p bin; echo "building binaries (cold: two to three minutes)"
-	@for name in $(IMAGES); do $(BUILD) -o bin/latchkey-$$name ./cmd/$$name; done
+	@for name in $(PROGRAMS); do $(BUILD) -o bin/latchkey-$$name ./cmd/$$name; done
 	@$(BUILD) -o bin/latchkey ./cmd/latchkey
 	@$(BUILD) -o bin/quickstart-app ./examples/quickstart/app
 	@$(BUILD) -o bin/demo ./test/demo
+
+images: ## Pack container images into bin/images, without Docker (REPOSITORY=, TAG=, PLATFORMS=)
+	@echo "building programs for $(PLATFORMS) (cold: two to three minutes each)"
+	@go run ./images -platforms $(PLATFORMS) $(foreach name,$(PROGRAMS),$(REPOSITORY)/latchkey-$(name):$(TAG)=./cmd/$(name)) \
+	  $(REPOSITORY)/quickstart-app:$(TAG)=./examples/quickstart/app
 
 generate: ## Write the generated files: deepcopy, CRDs, RBAC, and the chart's copies of them
 	@$(TOOL) controller-gen object crd paths=./api/... output:crd:artifacts:config=config/crd output:object:dir=api/v1alpha1
@@ -47,10 +60,11 @@ generate: ## Write the generated files: deepcopy, CRDs, RBAC, and the chart's co
 	@cp config/crd/auth.latchkey.dev_*.yaml charts/latchkey/crds/ && cp config/rbac/role.yaml charts/latchkey/files/role.yaml
 
 fmt: ## Format the code
-	@gofmt -w api cmd controllers examples internal sidecar test tools
+	@gofmt -w api cmd controllers examples images internal sidecar test tools
 
 lint: bin/golangci-lint ## Run the linters
 	@bin/golangci-lint run ./...
+	@bin/golangci-lint run --build-tags e2e ./test/e2e/
 
 bench: ## Run the benchmarks beside the code
 	@go test -run '^$$' -bench . -benchmem ./...
@@ -81,4 +95,4 @@ clean: ## Remove what was built here (the control plane's cache stays)
 bin/golangci-lint: tools/go.mod tools/go.sum tools/golangci-lint/main.go
 	@mkdir -p bin; echo "building golangci-lint (cold: about two minutes)"; go -C tools build -o ../bin/golangci-lint ./golangci-lint
 
-.PHONY: help demo test load build generate fmt lint bench fuzz presubmit clean
+.PHONY: help demo test e2e load build images generate fmt lint bench fuzz presubmit clean

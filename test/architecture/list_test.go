@@ -36,7 +36,7 @@ func packages(t *testing.T) (own []listed, standard map[string]bool) {
 			standard[p.ImportPath] = true
 		}
 	}
-	return list(t, "./api/...", "./cmd/...", "./config/...", "./controllers/...", "./examples/...", "./internal/...", "./sidecar/...", "./test/..."), standard
+	return list(t, "./api/...", "./cmd/...", "./config/...", "./controllers/...", "./examples/...", "./images/...", "./internal/...", "./sidecar/...", "./test/..."), standard
 }
 
 func list(t *testing.T, patterns ...string) []listed {
