@@ -301,7 +301,7 @@ func TestAPolicyThatIsCreatedAgainTakesOverOnceItsPredecessorsBundleIsGone(t *te
 	}
 }
 
-func TestPodsOfOthersAreNotKeptInMemory(t *testing.T) {
+func TestPodsThatWereThereBeforeTheManagerAreKnownAndThoseOfOthersAreNotKeptInMemory(t *testing.T) {
 	c, _ := controllertest.Client(t, controllertest.Config())
 	namespace := controllertest.Namespace(t, c)
 	if err := c.Create(ctx, plainPod(namespace, "plain")); err != nil {
@@ -323,11 +323,11 @@ func TestPodsOfOthersAreNotKeptInMemory(t *testing.T) {
 	if err := kept.List(t.Context(), &pods, client.InNamespace(namespace)); err != nil {
 		t.Fatal(err)
 	}
-	var names []string
+	var found []string
 	for i := range pods.Items {
-		names = append(names, pods.Items[i].Name)
+		found = append(found, pods.Items[i].Name+" "+pods.Items[i].Labels[v1alpha1.LabelPod])
 	}
-	if diff := cmp.Diff(names, []string{"app"}); diff != "" {
+	if diff := cmp.Diff(found, []string{"app " + v1alpha1.LabelPodSidecar}); diff != "" {
 		t.Errorf("pods in memory (-got +want):\n%s", diff)
 	}
 }
