@@ -177,6 +177,9 @@ func TestATokenServiceIsSetUp(t *testing.T) {
 	if got, want := fmt.Sprint(service.Spec.Ports[0].Name, service.Spec.Ports[0].Port, service.Spec.Selector), "https8443 map[auth.latchkey.dev/tokenissuer:auth]"; got != want {
 		t.Errorf("got service %s, want %s", got, want)
 	}
+	if !service.Spec.PublishNotReadyAddresses {
+		t.Error("the only pod has no address while it is not ready")
+	}
 	claim := get(b, &corev1.PersistentVolumeClaim{}, "auth-issuer")
 	if got, want := claim.Spec.Resources.Requests.Storage().String(), "1Gi"; got != want {
 		t.Errorf("got a volume of %s, want %s", got, want)
@@ -579,6 +582,9 @@ func TestASharedStoreIsMountedAndServedByManyPods(t *testing.T) {
 				t.Fatalf("got %s, want %s", got, want)
 			}
 
+			if get(b, &corev1.Service{}, "auth-issuer").Spec.PublishNotReadyAddresses {
+				t.Error("pods have addresses while they are not ready, though others are")
+			}
 			spec := get(b, &appsv1.Deployment{}, "auth-issuer").Spec
 			if got, want := *spec.Replicas, int32(3); got != want {
 				t.Errorf("got %d replicas, want %d", got, want)

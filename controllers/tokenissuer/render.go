@@ -85,16 +85,20 @@ func renderVolume(issuer *v1alpha1.TokenIssuer) *applycore.PersistentVolumeClaim
 }
 
 func renderService(issuer *v1alpha1.TokenIssuer) *applycore.ServiceApplyConfiguration {
-	return applycore.Service(objectName(issuer), issuer.Namespace).
-		WithLabels(labels(issuer)).
-		WithSpec(applycore.ServiceSpec().
-			WithType(corev1.ServiceTypeClusterIP).
-			WithSelector(selector(issuer)).
-			WithPorts(applycore.ServicePort().
-				WithName("https").
-				WithProtocol(corev1.ProtocolTCP).
-				WithPort(servicePort).
-				WithTargetPort(intstr.FromInt32(servicePort))))
+	spec := applycore.ServiceSpec().
+		WithType(corev1.ServiceTypeClusterIP).
+		WithSelector(selector(issuer)).
+		WithPorts(applycore.ServicePort().
+			WithName("https").
+			WithProtocol(corev1.ProtocolTCP).
+			WithPort(servicePort).
+			WithTargetPort(intstr.FromInt32(servicePort)))
+	if issuer.Spec.Replicas == 1 {
+		// To leave out the only pod while it is not ready helps nobody, and a kubelet that restarts takes every pod for not ready until it has
+		// probed it again.
+		spec.WithPublishNotReadyAddresses(true)
+	}
+	return applycore.Service(objectName(issuer), issuer.Namespace).WithLabels(labels(issuer)).WithSpec(spec)
 }
 
 // renderBudget lets nodes be drained one pod at a time.
