@@ -24,6 +24,16 @@ func (s *Server) signal(signal syscall.Signal) {
 	}
 }
 
+// lives reports whether a process has not ended yet. One that only waits for somebody to ask how it ended has.
+func lives(pid int) bool {
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return false
+	}
+	after := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	return len(after) > 0 && string(after[0]) != "Z"
+}
+
 // family is a process and its children.
 func family(parent int) []int {
 	pids := []int{parent}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -100,11 +101,23 @@ func (s *Server) Kill() {
 	if s.process == nil {
 		return
 	}
-	s.signal(syscall.SIGKILL)
+	parent := s.process.Process.Pid
+	_ = syscall.Kill(parent, syscall.SIGSTOP) // so that it starts no more processes while they are counted
+	pids := family(parent)
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // of one that has ended meanwhile, nothing is left to kill
+	}
 	select {
 	case <-s.done:
 	case <-time.After(patience):
 		s.t.Errorf("%s survives SIGKILL", s.name)
+	}
+	// A PostgreSQL does not start on data that a process of the one before still has hold of.
+	for late := time.Now().Add(patience); slices.ContainsFunc(pids, lives); <-time.After(time.Millisecond) {
+		if time.Now().After(late) {
+			s.t.Errorf("processes of %s survive SIGKILL", s.name)
+			break
+		}
 	}
 	s.process = nil
 }
