@@ -631,9 +631,9 @@ type PolicySession struct {
 // AuthPolicyStatus is what the manager last saw and did.
 type AuthPolicyStatus struct {
 	// conditions are Accepted (the policy compiles, its references are there, and no older policy takes its pods), Ready (its bundle is
-	// written for the pods to read) and, where keys are fetched, IssuersHealthy (the last fetch of each key set succeeded, and nothing is wrong with
-	// any of its keys). Ready is False with the reason of Accepted while that is False, except for Conflicted: the bundle of
-	// such a policy is written for the pods that it does govern.
+	// written for the pods to read), WarningFree (nothing in it looks like a mistake) and, where keys are fetched, IssuersHealthy (the last fetch of
+	// each key set succeeded, and nothing is wrong with any of its keys). Ready is False with the reason of Accepted while that is False, except for
+	// Conflicted: the bundle of such a policy is written for the pods that it does govern.
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
@@ -660,6 +660,7 @@ type AuthPolicyStatus struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Ready Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
+// +kubebuilder:printcolumn:name="Warning Free",type=string,JSONPath=`.status.conditions[?(@.type=="WarningFree")].status`
 // +kubebuilder:printcolumn:name="Pods",type=integer,JSONPath=`.status.pods`
 // +kubebuilder:printcolumn:name="Revision",type=string,priority=1,JSONPath=`.status.revision`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

@@ -2,7 +2,6 @@ package authpolicy
 
 import (
 	"fmt"
-	"strings"
 
 	"k8s.io/utils/ptr"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/credential"
 	"github.com/latchkey-dev/latchkey/internal/crossorigin"
+	"github.com/latchkey-dev/latchkey/internal/policy"
 )
 
 // tokenSources are a spec's, in the words of package credential.
@@ -44,16 +44,15 @@ func tracing(spec v1alpha1.AuthPolicySpec) *bundle.Tracing {
 	return &bundle.Tracing{Endpoint: spec.Tracing.Endpoint, SamplingPercent: ptr.Deref(spec.Tracing.SamplingPercent, 0)} // the API server fills in the default
 }
 
-// loggedTokens warns of what an accepted policy asks for all the same; "" when there is nothing to say.
-func loggedTokens(spec v1alpha1.AuthPolicySpec) string {
-	var paths []string
+// loggedTokens warns of tokens in URLs, which an accepted policy may ask for all the same.
+func loggedTokens(spec v1alpha1.AuthPolicySpec) []policy.Warning {
+	var warnings []policy.Warning
 	for i, source := range spec.TokenSources {
 		if source.Query != "" {
-			paths = append(paths, fmt.Sprintf("tokenSources[%d].query", i))
+			warnings = append(warnings, policy.Warning{
+				Path: fmt.Sprintf("tokenSources[%d].query", i), Reason: v1alpha1.ReasonTokensInURLs, Message: "proxies and browsers write URLs down, and so tokens",
+			})
 		}
 	}
-	if len(paths) == 0 {
-		return ""
-	}
-	return "; beware of " + strings.Join(paths, ", ") + ": proxies and browsers write URLs down, and so tokens"
+	return warnings
 }

@@ -38,7 +38,7 @@ func TestWhatASpecSaysAboutRequestsReachesTheBundle(t *testing.T) {
 	if got.AccessLog != bundle.AccessLogAll || cmp.Diff(got.Tracing, &bundle.Tracing{Endpoint: "http://collector:4318", SamplingPercent: 10}) != "" {
 		t.Errorf("got access log %q and tracing %v, want All, and a tenth to the collector", got.AccessLog, got.Tracing)
 	}
-	if got, want := b.message("p", "Accepted"), "the policy compiles and its references are there; beware of tokenSources[1].query: proxies and browsers write URLs down, and so tokens"; got != want {
+	if got, want := b.message("p", "WarningFree"), "tokenSources[1].query: proxies and browsers write URLs down, and so tokens"; got != want {
 		t.Errorf("got message %q, want %q", got, want)
 	}
 }

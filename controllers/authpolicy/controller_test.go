@@ -605,7 +605,7 @@ func TestTransitionsOfAPolicyAreEventsAndIdlingIsNone(t *testing.T) {
 		change func(*v1alpha1.AuthPolicySpec)
 		want   []string
 	}{
-		{want: []string{"Normal Accepted", "Normal Ready"}},
+		{want: []string{"Normal Accepted", "Normal Ready", "Normal NoWarnings"}},
 		{},
 		{
 			change: func(s *v1alpha1.AuthPolicySpec) {

@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/filetree"
 	"github.com/latchkey-dev/latchkey/internal/owned"
+	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/transition"
 )
 
@@ -39,6 +40,9 @@ func (r *Reconciler) report(ctx context.Context, policy *v1alpha1.AuthPolicy, se
 		set(policy, v1alpha1.ConditionIssuersHealthy, *healthy, r.Clock.Now())
 	}
 	look := reportCertificate(policy, seen.inForce, r.Clock.Now())
+	if len(problems) == 0 { // else the condition goes on to speak of the generation whose bundle is in force
+		set(policy, v1alpha1.ConditionWarningFree, caution(policy.Spec), r.Clock.Now())
+	}
 	if !equality.Semantic.DeepEqual(before, status) {
 		if err := r.Client.Status().Update(ctx, policy); err != nil {
 			return owned.Again(fmt.Errorf("write the status: %w", err))
@@ -62,7 +66,7 @@ func acceptance(policy *v1alpha1.AuthPolicy, seen *observed, problems []problem)
 	if other := overshadowing(policy, seen.siblings, seen.pods); other != nil {
 		return problem{v1alpha1.ReasonConflicted, fmt.Sprintf("AuthPolicy %q is older and selects some of the same pods: it governs those of them that are created from now on", other.Name)}
 	}
-	return problem{v1alpha1.ReasonAccepted, "the policy compiles and its references are there" + loggedTokens(policy.Spec)}
+	return problem{v1alpha1.ReasonAccepted, "the policy compiles and its references are there"}
 }
 
 // readiness says whether the bundle that is in force is the one that the policy asks for. Its reason is the one that decides: what is not
@@ -83,6 +87,19 @@ func readiness(accepted problem, revision string, last *lastGood, problems []pro
 	default:
 		return problem{accepted.reason, "there is no bundle yet, so pods answer 503: see Accepted"}
 	}
+}
+
+// caution is what a policy that compiles may not mean. The first warning gives the reason.
+func caution(spec v1alpha1.AuthPolicySpec) problem {
+	warnings := slices.Concat(policy.Warnings(document(spec)), loggedTokens(spec))
+	if len(warnings) == 0 {
+		return problem{v1alpha1.ReasonNoWarnings, "nothing looks like a mistake"}
+	}
+	var messages []string
+	for _, warning := range warnings {
+		messages = append(messages, warning.String())
+	}
+	return problem{string(warnings[0].Reason), listed(messages)}
 }
 
 // joined puts several problems into one condition. What only an edit of this policy can mend comes before what may mend itself.
@@ -131,7 +148,8 @@ func revision(document []byte) string {
 
 func set(policy *v1alpha1.AuthPolicy, condition string, p problem, now time.Time) {
 	status := metav1.ConditionFalse
-	if p.reason == v1alpha1.ReasonAccepted || p.reason == v1alpha1.ReasonReady || p.reason == v1alpha1.ReasonHealthy {
+	switch p.reason {
+	case v1alpha1.ReasonAccepted, v1alpha1.ReasonReady, v1alpha1.ReasonHealthy, v1alpha1.ReasonNoWarnings:
 		status = metav1.ConditionTrue
 	}
 	meta.SetStatusCondition(&policy.Status.Conditions, metav1.Condition{

@@ -30,8 +30,9 @@ func newIndex(rules []Rule) *index {
 	ix := &index{capitals: haveCapitals(rules)}
 	ix.every = ix.newTree()
 	for i, r := range rules {
+		shapes := shapesOf(r)
 		if len(r.Hosts) == 0 {
-			ix.every.add(r, i)
+			ix.every.add(shapes, r.Methods, i)
 		}
 		for _, host := range r.Hosts {
 			if ix.named == nil {
@@ -41,7 +42,7 @@ func newIndex(rules []Rule) *index {
 			if *place == nil {
 				*place = ix.newTree()
 			}
-			(*place).add(r, i)
+			(*place).add(shapes, r.Methods, i)
 		}
 	}
 	return ix
@@ -57,18 +58,11 @@ func (ix *index) newTree() *tree {
 }
 
 // add must be called in document order.
-func (t *tree) add(r Rule, index int) {
-	if len(r.Paths) == 0 {
-		t.spelt.add(everyPath, r.Methods, index)
+func (t *tree) add(shapes []shape, methods []string, index int) {
+	for _, s := range shapes {
+		t.spelt.add(s, methods, index)
 		if t.folded != t.spelt {
-			t.folded.add(everyPath, r.Methods, index)
-		}
-	}
-	for _, path := range r.Paths {
-		s := shapeOf(path)
-		t.spelt.add(s, r.Methods, index)
-		if t.folded != t.spelt {
-			t.folded.add(s.folded(), r.Methods, index)
+			t.folded.add(s.folded(), methods, index)
 		}
 	}
 }
@@ -147,20 +141,20 @@ func (n *node) add(s shape, methods []string, index int) {
 	}
 }
 
-func (n *node) child(s segment) *node {
-	if s.any {
+func (n *node) child(segment string) *node {
+	if segment == "" {
 		if n.any == nil {
 			n.any = newNode()
 		}
 		return n.any
 	}
-	child := n.children[s.text]
+	child := n.children[segment]
 	if child == nil {
 		child = newNode()
 		if n.children == nil {
 			n.children = map[string]*node{}
 		}
-		n.children[s.text] = child
+		n.children[segment] = child
 	}
 	return child
 }

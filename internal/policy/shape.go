@@ -4,14 +4,9 @@ import "strings"
 
 // shape is what the kinds of Path have in common.
 type shape struct {
-	segments []segment
-	below    bool // all below matches too
-	slash    bool // only with a slash at the end
-}
-
-type segment struct {
-	text string
-	any  bool // whatever it is; text means nothing then
+	segments []string // "" stands for any
+	below    bool     // all below matches too
+	slash    bool     // only with a slash at the end
 }
 
 var everyPath = shape{below: true}
@@ -27,16 +22,63 @@ func shapeOf(p Path) shape {
 			s.below = true
 			break
 		}
-		s.segments = append(s.segments, segment{text: one, any: p.Pattern != "" && one == "*"})
+		if p.Pattern != "" && one == "*" {
+			one = ""
+		}
+		s.segments = append(s.segments, one)
 	}
 	return s
 }
 
 func (s shape) folded() shape {
 	lower := s
-	lower.segments = make([]segment, len(s.segments))
+	lower.segments = make([]string, len(s.segments))
 	for i, one := range s.segments {
-		lower.segments[i] = segment{text: string(appendLower(nil, one.text)), any: one.any}
+		lower.segments[i] = string(appendLower(nil, one))
 	}
 	return lower
+}
+
+func shapesOf(r Rule) []shape {
+	if len(r.Paths) == 0 {
+		return []shape{everyPath}
+	}
+	shapes := make([]shape, len(r.Paths))
+	for i, p := range r.Paths {
+		shapes[i] = shapeOf(p)
+	}
+	return shapes
+}
+
+// within says whether the other shape matches every path that this one does.
+func (s shape) within(other shape) bool {
+	switch {
+	case len(other.segments) > len(s.segments):
+		return false
+	case !other.below && (s.below || s.slash != other.slash || len(s.segments) != len(other.segments)):
+		return false
+	}
+	for i, one := range other.segments {
+		if one != "" && one != s.segments[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// meets says whether there is a path that both shapes match.
+func (s shape) meets(other shape) bool {
+	shorter, longer := s, other
+	if len(longer.segments) < len(shorter.segments) {
+		shorter, longer = longer, shorter
+	}
+	for i, one := range shorter.segments {
+		if other := longer.segments[i]; one != "" && other != "" && one != other {
+			return false
+		}
+	}
+	if len(shorter.segments) < len(longer.segments) {
+		return shorter.below
+	}
+	return shorter.below || longer.below || shorter.slash == longer.slash
 }
