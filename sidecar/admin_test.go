@@ -23,9 +23,10 @@ func (w *world) metric(line string) string {
 
 // decision is one entry of /decisions.
 type decision struct {
-	ID, Method, Path, Reason, Issuer, Subject string
-	Status                                    int
-	Rule                                      *int
+	ID, Method, Path, Reason, Issuer, Subject, Detail string
+	Status                                            int
+	Rule                                              *int
+	Audited                                           bool
 }
 
 func (w *world) decisions() []decision {

@@ -80,9 +80,9 @@ const (
 	// ReasonMethodRefused means that the method is not written in capital letters, so that what the app would take it for is anyone's
 	// guess: frameworks differ on whether "delete" is DELETE. Or it is CONNECT: in a tunnel nothing more would be judged. 400.
 	ReasonMethodRefused Reason = "method_refused"
-	// ReasonHostMissing means that the request names no host, and there are rules that ask for one. What the app takes it to be is anyone's
+	// ReasonNoHost means that the request names no host, and there are rules that ask for one. What the app takes it to be is anyone's
 	// guess. 400.
-	ReasonHostMissing Reason = "host_missing"
+	ReasonNoHost Reason = "no_host"
 )
 
 // Decide judges a request by the claims of its valid token, nil when it has none. It allocates nothing, but for expressions, and its cost depends on
@@ -96,7 +96,7 @@ func (p *Program) Decide(r Request, claims map[string]any) Decision {
 	case !isMethod(r.Method):
 		return Decision{Reason: ReasonMethodRefused, Rule: NoRule}
 	case r.Host == "" && p.index.named != nil:
-		return Decision{Reason: ReasonHostMissing, Rule: NoRule}
+		return Decision{Reason: ReasonNoHost, Rule: NoRule}
 	}
 	found := p.index.find(r.Host, r.Path, r.Method, nil)
 	decision := p.judge(found.first, r, claims)

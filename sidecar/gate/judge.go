@@ -82,7 +82,7 @@ func (g *Gate) Judge(r *http.Request, path string, now time.Time) Verdict {
 // requests: nobody knows what that would be let through as.
 func (g *Gate) refuse(verdict *Verdict, decision policy.Decision, unfit refused) {
 	switch decision.Reason {
-	case policy.ReasonMethodRefused, policy.ReasonHostMissing:
+	case policy.ReasonMethodRefused, policy.ReasonNoHost:
 		verdict.Status = http.StatusBadRequest
 		return
 	case policy.ReasonTokenRequired:
