@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -188,4 +189,51 @@ func compile(t testing.TB, d policy.Document) *policy.Program {
 		t.Fatalf("compile: %v", err)
 	}
 	return program
+}
+
+// FuzzCompile holds that whatever is written down either has faults with paths, or makes a program that decides, and warnings.
+func FuzzCompile(f *testing.F) {
+	for _, seed := range []string{
+		`{"rules":[{"hosts":["*.a.example"],"paths":[{"pattern":"/users/*/**"},{"exact":"/"},{"prefix":"/A"}],"methods":["GET"],"scopes":["a:b"],"claims":[{"claim":"/a/0","anyOf":["x"]}],"expression":"claims.a == 1 || request.path == '/'"}],"default":"Deny","mode":"Audit","headers":[{"name":"X-A","claim":"/b"}]}`,
+		`{"rules":[{"access":"Deny"},{"access":"Anonymous","paths":[{"pattern":"/*"}]}]}`,
+		`{"rules":[{"expression":"claims.a.all(x, x in request.query)"}]}`,
+		`{"rules":[{"expression":"1 +"},{"paths":[{}]},{"hosts":["*"]},{"claims":[{"claim":"/~"}]}],"mode":"x"}`,
+		`{}`,
+	} {
+		f.Add(seed, "GET", "b.a.example", "/users/7/a")
+	}
+	f.Fuzz(func(t *testing.T, text, method, host, path string) {
+		var document policy.Document
+		if json.Unmarshal([]byte(text), &document) != nil {
+			return
+		}
+		program, err := policy.Compile(document)
+		if err != nil {
+			var errs policy.Errors
+			if !errors.As(err, &errs) || program != nil {
+				t.Fatalf("got program %v and error %v of type %T, want policy.Errors alone", program, err, err)
+			}
+			for _, one := range errs {
+				if one.Path == "" || one.Problem == "" {
+					t.Errorf("got error %+v, want a path and a problem", one)
+				}
+			}
+			return
+		}
+		for _, warning := range policy.Warnings(document) {
+			if warning.Path == "" || warning.Message == "" {
+				t.Errorf("got warning %+v, want a path and a message", warning)
+			}
+		}
+		request := policy.Request{Method: method, Host: host, Path: path, Query: path}
+		for _, claims := range []map[string]any{nil, {}, {"a": []any{"x"}, "scope": "a:b"}} {
+			decision := program.Decide(request, claims)
+			if decision.Reason == "" || decision.Rule < policy.NoRule || decision.Rule >= len(document.Rules) {
+				t.Errorf("got %+v, want a reason and a rule that there is", decision)
+			}
+			if decision.Allow && claims == nil && decision.Reason != policy.ReasonAnonymous {
+				t.Errorf("got %+v without a token, want it refused", decision)
+			}
+		}
+	})
 }

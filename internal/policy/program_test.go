@@ -115,43 +115,62 @@ func TestClaimsAreMetByStringsAlone(t *testing.T) {
 	}
 }
 
-// wide is a document with one rule that matters and n others that cannot match, half of them beside it in the same branch.
+// wide is a document with one rule that matters and n others that cannot match, beside it in the same branches of hosts and paths.
 func wide(n int) policy.Document {
 	var d policy.Document
 	for i := range n {
-		path := policy.Path{Prefix: fmt.Sprintf("/service-%d/api", i)}
-		if i%2 == 0 {
-			path = policy.Path{Exact: fmt.Sprintf("/tenants/acme/orders/%d", i)}
+		r := policy.Rule{Methods: []string{"GET", "PUT"}}
+		switch i % 4 {
+		case 0:
+			r.Paths = []policy.Path{{Exact: fmt.Sprintf("/tenants/acme/orders/%d", i)}}
+		case 1:
+			r.Paths = []policy.Path{{Prefix: fmt.Sprintf("/service-%d/api", i)}}
+		case 2:
+			r.Paths = []policy.Path{{Pattern: fmt.Sprintf("/tenants/*/orders/*/part-%d", i)}, {Pattern: fmt.Sprintf("/*/acme/reports/%d/**", i)}}
+		case 3:
+			r.Hosts = []string{fmt.Sprintf("*.team-%d.shop.example", i), fmt.Sprintf("team-%d.shop.example", i)}
 		}
-		d.Rules = append(d.Rules, policy.Rule{Paths: []policy.Path{path}, Methods: []string{"GET", "PUT"}})
+		d.Rules = append(d.Rules, r)
 	}
 	d.Rules = append(d.Rules, policy.Rule{
-		Paths:  []policy.Path{{Prefix: "/tenants/acme"}},
-		Claims: []policy.Requirement{{Claim: "roles", AnyOf: []string{"admin", "editor"}}},
+		Hosts:  []string{"*.shop.example"},
+		Paths:  []policy.Path{{Pattern: "/tenants/*/orders/**"}},
+		Claims: []policy.Requirement{{Claim: "/realm_access/roles", AnyOf: []string{"admin", "editor"}}},
+		Scopes: []string{"orders:read"},
 	})
 	return d
 }
 
-var editor = map[string]any{"sub": "alice", "roles": []any{"viewer", "reader", "editor"}}
+var editor = map[string]any{
+	"sub": "alice", "realm_access": map[string]any{"roles": []any{"viewer", "reader", "editor"}}, "scope": "openid profile orders:read",
+}
 
 func TestDecideAllocatesNothing(t *testing.T) {
 	program := compile(t, wide(100))
 	for _, tc := range []struct {
-		name         string
-		method, path string
-		claims       map[string]any
+		name    string
+		request policy.Request
+		claims  map[string]any
+		want    policy.Reason
 	}{
-		{"when it allows", "GET", "/tenants/acme/orders/x/lines/7", editor},
-		{"when it asks for a token", "GET", "/tenants/acme", nil},
-		{"when no rule matches", "GET", "/nowhere", editor},
-		{"when it refuses the method", "get", "/tenants/acme", editor},
-		{"with a very long path", "GET", strings.Repeat("/tenants", 1000), editor},
-		{"when a capital letter asks for a second look", "GET", "/Tenants/Acme/orders/8/", editor},
-		{"with a very long path in capital letters", "GET", strings.Repeat("/TENANTS", 1000), editor},
-		{"with a very long segment in capital letters", "GET", "/" + strings.Repeat("TENANTS", 1000), editor},
+		{"when it allows", get("/tenants/acme/orders/x/lines/7"), editor, policy.ReasonAuthenticated},
+		{"when it asks for a token", get("/tenants/acme/orders"), nil, policy.ReasonTokenRequired},
+		{"when claims are missing", get("/tenants/acme/orders"), map[string]any{"realm_access": map[string]any{}}, policy.ReasonClaimsNotMet},
+		{"when scopes are missing", get("/tenants/acme/orders"), map[string]any{"realm_access": editor["realm_access"], "scope": "a b c"}, policy.ReasonInsufficientScope},
+		{"when no rule matches", get("/nowhere"), editor, policy.ReasonNoRule},
+		{"when no host matches", policy.Request{Method: "GET", Host: "a.b.c.d.example", Path: "/tenants/acme/orders"}, editor, policy.ReasonNoRule},
+		{"when it refuses the method", policy.Request{Method: "get", Host: "www.shop.example", Path: "/"}, editor, policy.ReasonMethodRefused},
+		{"with a very long path", get(strings.Repeat("/tenants", 1000)), editor, policy.ReasonNoRule},
+		{"with a very long host", policy.Request{Method: "GET", Host: strings.Repeat("a.", 120) + "shop.example", Path: "/tenants/acme/orders"}, editor, policy.ReasonAuthenticated},
+		{"when a capital letter asks for a second look", get("/Tenants/Acme/orders/8/"), editor, policy.ReasonNoRule},
+		{"with a very long path in capital letters", get(strings.Repeat("/TENANTS", 1000)), editor, policy.ReasonNoRule},
+		{"with a very long segment in capital letters", get("/" + strings.Repeat("TENANTS", 1000)), editor, policy.ReasonNoRule},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got := testing.AllocsPerRun(100, func() { _ = program.Decide(policy.Request{Method: tc.method, Path: tc.path}, tc.claims) })
+			if got := program.Decide(tc.request, tc.claims); got.Reason != tc.want {
+				t.Errorf("got %+v, want %s", got, tc.want)
+			}
+			got := testing.AllocsPerRun(100, func() { _ = program.Decide(tc.request, tc.claims) })
 			if got != 0 {
 				t.Errorf("got %v allocations, want 0", got)
 			}
@@ -159,13 +178,18 @@ func TestDecideAllocatesNothing(t *testing.T) {
 	}
 }
 
+func get(path string) policy.Request {
+	return policy.Request{Method: "GET", Host: "www.shop.example", Path: path}
+}
+
 func BenchmarkDecide(b *testing.B) {
-	for _, rules := range []int{0, 10, 100, 1000, 10_000} {
+	for _, rules := range []int{1, 20, 500, 10_000} {
 		program := compile(b, wide(rules))
 		b.Run(fmt.Sprintf("beside_%d_rules", rules), func(b *testing.B) {
+			request := get("/tenants/acme/orders/x/lines")
 			b.ReportAllocs()
 			for b.Loop() {
-				if !program.Decide(policy.Request{Method: "GET", Path: "/tenants/acme/orders/x/lines"}, editor).Allow {
+				if !program.Decide(request, editor).Allow {
 					b.Fatal("got a refusal")
 				}
 			}
@@ -175,9 +199,10 @@ func BenchmarkDecide(b *testing.B) {
 
 func BenchmarkDecideWithCapitalLetters(b *testing.B) {
 	program := compile(b, wide(100))
+	request := get("/Tenants/acme/orders/x/lines")
 	b.ReportAllocs()
 	for b.Loop() {
-		if program.Decide(policy.Request{Method: "GET", Path: "/Tenants/acme/orders/x/lines"}, editor).Allow {
+		if program.Decide(request, editor).Allow {
 			b.Fatal("got it allowed, want it refused by default")
 		}
 	}
