@@ -1,17 +1,21 @@
 package config_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/issuer/users"
 	"github.com/latchkey-dev/latchkey/internal/keyset"
+	"github.com/latchkey-dev/latchkey/internal/policyspec"
 	"github.com/latchkey-dev/latchkey/test/controllertest"
 )
 
@@ -52,6 +56,15 @@ func take(t *testing.T, namespace, document string) error {
 	object.SetNamespace(namespace)
 	if err := api.Create(t.Context(), &object, client.DryRunAll, client.FieldValidation("Strict")); err != nil {
 		return err
+	}
+	if object.GetKind() == "AuthPolicy" {
+		var policy v1alpha1.AuthPolicy
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &policy); err != nil {
+			return err
+		}
+		if err := errors.Join(policyspec.Check(policy.Spec)...); err != nil {
+			return err
+		}
 	}
 	if file, ok, _ := unstructured.NestedString(object.Object, "stringData", users.File); ok {
 		if _, err := users.Parse([]byte(file)); err != nil {

@@ -200,8 +200,8 @@ func TestHostIsJudgedAsTheAppSeesIt(t *testing.T) {
 		{"a list of hosts", request("GET / HTTP/1.1", "Host: www.shop.example,admin.shop.example"), 400, "ambiguous_host", ""},
 		{"a user before the host", request("GET / HTTP/1.1", "Host: admin.shop.example@www.shop.example"), 400, "", ""},
 		{"an empty label", request("GET / HTTP/1.1", "Host: admin..shop.example"), 400, "ambiguous_host", ""},
-		{"an empty host", request("GET / HTTP/1.1", "Host:"), 400, "no_host", ""},
-		{"no host", request("GET / HTTP/1.0"), 400, "no_host", ""},
+		{"an empty host", request("GET / HTTP/1.1", "Host:"), 400, "host_missing", ""},
+		{"no host", request("GET / HTTP/1.0"), 400, "host_missing", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := w.raw(tc.lines...)

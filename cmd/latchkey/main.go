@@ -14,6 +14,8 @@ const usage = `latchkey helps to write Latchkey's objects.
 
 Usage:
   latchkey hash-password [flags]   read a password from standard input, write the hash for users.yaml
+  latchkey policy check -f file    tell what is wrong with AuthPolicies, without a cluster
+  latchkey policy eval -f file     tell how an AuthPolicy decides about a request, without a cluster
   latchkey version                 write the version
 
 latchkey <command> --help lists the flags of a command.
@@ -27,6 +29,8 @@ func main() {
 	var wrong usageError
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errNo):
+		os.Exit(1)
 	case errors.As(err, &wrong):
 		fmt.Fprintf(os.Stderr, "latchkey: %v\nlatchkey --help lists the commands.\n", err)
 		os.Exit(2)
@@ -43,6 +47,8 @@ func run(args []string, in *os.File, out, messages io.Writer) error {
 	switch command := args[0]; command {
 	case "hash-password":
 		return hashPassword(args[1:], in, out, messages)
+	case "policy":
+		return policyCommand(args[1:], in, out)
 	case "version":
 		if len(args) > 1 {
 			return usageError{fmt.Errorf("version: unexpected argument %q", args[1])}

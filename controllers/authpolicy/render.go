@@ -11,10 +11,8 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/bundle"
-	"github.com/latchkey-dev/latchkey/internal/credential"
-	"github.com/latchkey-dev/latchkey/internal/crossorigin"
 	"github.com/latchkey-dev/latchkey/internal/keyset"
-	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/policyspec"
 	"github.com/latchkey-dev/latchkey/internal/verify"
 )
 
@@ -40,24 +38,11 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source, shown certificate) (
 	invalid := func(err error) {
 		problems = append(problems, problem{v1alpha1.ReasonInvalid, err.Error()})
 	}
-	b := &bundle.Bundle{Policy: document(spec)}
-	b.TokenSources, b.CORS = tokenSources(spec), otherOrigins(spec)
+	for _, err := range policyspec.Check(spec) {
+		invalid(err)
+	}
+	b := &bundle.Bundle{Policy: policyspec.Document(spec), TokenSources: policyspec.TokenSources(spec), CORS: policyspec.CORS(spec)}
 	b.AccessLog, b.Tracing = bundle.AccessLog(spec.AccessLog), tracing(spec)
-	var faults policy.Errors
-	if program, err := policy.Compile(b.Policy); err == nil {
-		if _, err = credential.Compile(b.TokenSources, program.MayCarryToken); err != nil {
-			invalid(err)
-		}
-	} else if errors.As(err, &faults) {
-		for _, fault := range faults {
-			invalid(fault)
-		}
-	} else {
-		invalid(err)
-	}
-	if _, err := crossorigin.Compile(b.CORS); err != nil {
-		invalid(err)
-	}
 	traffic(b, spec)
 	if b.Certificate = shown.found; shown.missing != nil {
 		problems = append(problems, *shown.missing)
@@ -68,14 +53,6 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source, shown certificate) (
 		if missing := sources[i].missing; missing != nil {
 			problems = append(problems, problem{missing.reason, under(fmt.Sprintf("issuers[%d].", i), missing.message)})
 			continue
-		}
-		claims := claimDocument(issuer)
-		if _, err := policy.CompileClaims(claims); errors.As(err, &faults) {
-			for _, fault := range faults {
-				invalid(fmt.Errorf("issuers[%d].%w", i, fault))
-			}
-		} else if err != nil {
-			invalid(err)
 		}
 		rendered, err := renderIssuer(issuer, sources[i])
 		if err != nil {
@@ -133,7 +110,7 @@ func renderIssuer(spec v1alpha1.PolicyIssuer, from source) (bundle.Issuer, error
 		URL:          spec.URL,
 		Audiences:    spec.Audiences,
 		TokenType:    spec.TokenType,
-		Claims:       claimDocument(spec),
+		Claims:       policyspec.Claims(spec),
 		ClockSkew:    ptr.Deref(spec.ClockSkew, metav1.Duration{}).Duration, // the API server fills in the default
 		Keys:         keys,
 		Symmetric:    from.keys != nil && from.keys.Symmetric(),
@@ -151,43 +128,4 @@ func renderIssuer(spec v1alpha1.PolicyIssuer, from source) (bundle.Issuer, error
 		issuer.URL, issuer.TokenType = from.url, accessTokenType
 	}
 	return issuer, nil
-}
-
-// document is the part of a spec that is about requests, in the words of package policy.
-func document(spec v1alpha1.AuthPolicySpec) policy.Document {
-	d := policy.Document{
-		Mode:      policy.Mode(spec.Mode),
-		Default:   policy.Access(spec.Default),
-		KeepToken: spec.Forward.Token == v1alpha1.TokenKeep,
-	}
-	for _, header := range spec.Forward.Headers {
-		d.Headers = append(d.Headers, policy.Header{Name: header.Name, Claim: header.Claim})
-	}
-	for _, rule := range spec.Rules {
-		r := policy.Rule{
-			Hosts: rule.Hosts, Methods: rule.Methods, Access: policy.Access(rule.Access), Scopes: rule.Scopes, Expression: rule.Expression,
-		}
-		for _, path := range rule.Paths {
-			r.Paths = append(r.Paths, policy.Path{Exact: path.Exact, Prefix: path.Prefix, Pattern: path.Pattern})
-		}
-		for _, claim := range rule.Claims {
-			r.Claims = append(r.Claims, policy.Requirement{Claim: claim.Claim, AnyOf: claim.AnyOf})
-		}
-		d.Rules = append(d.Rules, r)
-	}
-	return d
-}
-
-// claimDocument is the part of an issuer that is about claims, in the words of package policy.
-func claimDocument(issuer v1alpha1.PolicyIssuer) policy.ClaimDocument {
-	var d policy.ClaimDocument
-	for _, rule := range issuer.ClaimValidationRules {
-		d.Rules = append(d.Rules, policy.ClaimRule{
-			Claim: rule.Claim, RequiredValue: rule.RequiredValue, Expression: rule.Expression, Message: rule.Message,
-		})
-	}
-	for _, mapping := range issuer.ClaimMappings {
-		d.Mappings = append(d.Mappings, policy.ClaimMapping{Name: mapping.Name, Claim: mapping.Claim, Expression: mapping.Expression})
-	}
-	return d
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/filetree"
 	"github.com/latchkey-dev/latchkey/internal/owned"
-	"github.com/latchkey-dev/latchkey/internal/policy"
+	"github.com/latchkey-dev/latchkey/internal/policyspec"
 	"github.com/latchkey-dev/latchkey/internal/transition"
 )
 
@@ -91,7 +91,7 @@ func readiness(accepted problem, revision string, last *lastGood, problems []pro
 
 // caution is what a policy that compiles may not mean. The first warning gives the reason.
 func caution(spec v1alpha1.AuthPolicySpec) problem {
-	warnings := slices.Concat(policy.Warnings(document(spec)), loggedTokens(spec))
+	warnings := policyspec.Warnings(spec)
 	if len(warnings) == 0 {
 		return problem{v1alpha1.ReasonNoWarnings, "nothing looks like a mistake"}
 	}

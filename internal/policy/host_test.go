@@ -127,7 +127,7 @@ func TestHosts(t *testing.T) {
 		{"takes an address", "10.0.0.7", "/", policy.ReasonAnonymous, 2},
 		{"takes rules without hosts for every host", "other", "/healthz", policy.ReasonAnonymous, 3},
 		{"takes rules in order, with hosts and without", "admin.shop.example", "/healthz", policy.ReasonDenied, 0},
-		{"refuses a request without a host, which the app would take for anything", "", "/healthz", policy.ReasonNoHost, policy.NoRule},
+		{"refuses a request without a host, which the app would take for anything", "", "/healthz", policy.ReasonHostMissing, policy.NoRule},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := program.Decide(policy.Request{Method: "GET", Host: tc.host, Path: tc.path}, nil)

@@ -32,7 +32,7 @@ func TestTheFirstMatchOfTheStrictestReadingWins(t *testing.T) {
 // decideFoldByFold folds path and rules in each way that an app may, and lets the strictest judgement speak.
 func decideFoldByFold(d policy.Document, request policy.Request, claims map[string]any) policy.Decision {
 	if request.Host == "" && slices.ContainsFunc(d.Rules, func(r policy.Rule) bool { return len(r.Hosts) > 0 }) {
-		return policy.Decision{Reason: policy.ReasonNoHost, Rule: policy.NoRule}
+		return policy.Decision{Reason: policy.ReasonHostMissing, Rule: policy.NoRule}
 	}
 	asIs := func(path string) string { return path }
 	slashless := func(path string) string {

@@ -1,6 +1,9 @@
 package policy
 
-import "slices"
+import (
+	"net/http"
+	"slices"
+)
 
 // Program is a compiled document. It never changes, and may be used by any number of goroutines.
 type Program struct {
@@ -80,10 +83,23 @@ const (
 	// ReasonMethodRefused means that the method is not written in capital letters, so that what the app would take it for is anyone's
 	// guess: frameworks differ on whether "delete" is DELETE. Or it is CONNECT: in a tunnel nothing more would be judged. 400.
 	ReasonMethodRefused Reason = "method_refused"
-	// ReasonNoHost means that the request names no host, and there are rules that ask for one. What the app takes it to be is anyone's
+	// ReasonHostMissing means that the request names no host, and there are rules that ask for one. What the app takes it to be is anyone's
 	// guess. 400.
-	ReasonNoHost Reason = "no_host"
+	ReasonHostMissing Reason = "host_missing"
 )
+
+// Status is the HTTP status that tells a refusal to its caller, 0 for what is allowed.
+func (d Decision) Status() int {
+	switch {
+	case d.Allow:
+		return 0
+	case d.Reason == ReasonMethodRefused || d.Reason == ReasonHostMissing:
+		return http.StatusBadRequest
+	case d.Reason == ReasonTokenRequired:
+		return http.StatusUnauthorized
+	}
+	return http.StatusForbidden
+}
 
 // Decide judges a request by the claims of its valid token, nil when it has none. It allocates nothing, but for expressions, and its cost depends on
 // the labels of the host and the segments of the path, not on the number of rules that do not match them.
@@ -96,7 +112,7 @@ func (p *Program) Decide(r Request, claims map[string]any) Decision {
 	case !isMethod(r.Method):
 		return Decision{Reason: ReasonMethodRefused, Rule: NoRule}
 	case r.Host == "" && p.index.named != nil:
-		return Decision{Reason: ReasonNoHost, Rule: NoRule}
+		return Decision{Reason: ReasonHostMissing, Rule: NoRule}
 	}
 	found := p.index.find(r.Host, r.Path, r.Method, nil)
 	decision := p.judge(found.first, r, claims)

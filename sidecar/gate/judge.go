@@ -81,15 +81,15 @@ func (g *Gate) Judge(r *http.Request, path string, now time.Time) Verdict {
 // refuse says how a refusal is told to the caller. A policy that only audits lets it pass, but for what two readers could take for two different
 // requests: nobody knows what that would be let through as.
 func (g *Gate) refuse(verdict *Verdict, decision policy.Decision, unfit refused) {
+	verdict.Status = decision.Status()
 	switch decision.Reason {
-	case policy.ReasonMethodRefused, policy.ReasonNoHost:
-		verdict.Status = http.StatusBadRequest
+	case policy.ReasonMethodRefused, policy.ReasonHostMissing:
 		return
 	case policy.ReasonTokenRequired:
 		switch unfit.reason {
 		case "":
 			// No error code, as nothing was wrong with what was sent; but the scheme wants one parameter (RFC 6750 section 3).
-			verdict.Status, verdict.Challenge = http.StatusUnauthorized, `Bearer realm="app"`
+			verdict.Challenge = `Bearer realm="app"`
 		case ReasonCrossOrigin:
 			verdict.Status, verdict.Reason = http.StatusForbidden, unfit.reason // another token would not help
 		case Reason(verify.IssuerUnavailable):
@@ -99,13 +99,10 @@ func (g *Gate) refuse(verdict *Verdict, decision policy.Decision, unfit refused)
 			verdict.Status, verdict.Challenge = tokenRefused(unfit.reason)
 		}
 	case policy.ReasonInsufficientScope:
-		verdict.Status = http.StatusForbidden
 		verdict.Challenge = `Bearer error="insufficient_scope", scope="` + g.program.RequiredScope(decision.Rule) + `"`
 	case policy.ReasonClaimsNotMet, policy.ReasonExpressionFalse, policy.ReasonExpressionError:
-		verdict.Status = http.StatusForbidden
 		verdict.Challenge = `Bearer error="insufficient_scope"`
-	default:
-		verdict.Status = http.StatusForbidden
+	default: // denied to everybody: another token would not help
 	}
 	if g.program.Audits() {
 		verdict.Allow, verdict.Audited = true, true
