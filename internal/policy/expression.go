@@ -170,13 +170,13 @@ func (assumed) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *
 // expression is that of a rule.
 type expression struct {
 	program cel.Program
-	visible func(*Request) (headers, query map[string][]string, err error)
+	headers func(*Request) (map[string][]string, error)
 }
 
 // judge returns why the expression is not true, "" when it is. It is where a request escapes to the heap, so that those that meet no
 // expression never do.
 func (e *expression) judge(r Request, claims map[string]any) Reason {
-	value, _, err := e.program.Eval(&activation{request: r, claims: claims, visible: e.visible})
+	value, _, err := e.program.Eval(&activation{request: r, claims: claims, headers: e.headers})
 	switch {
 	case err != nil:
 		return ReasonExpressionError
@@ -190,7 +190,7 @@ func (e *expression) judge(r Request, claims map[string]any) Reason {
 type activation struct {
 	request Request
 	claims  map[string]any
-	visible func(*Request) (headers, query map[string][]string, err error)
+	headers func(*Request) (map[string][]string, error)
 }
 
 // ResolveName is CEL's question for a variable.
@@ -205,16 +205,19 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	case varPath:
 		return a.request.Path, true
 	case varHeaders:
-		headers, _, _ := a.visible(&a.request)
-		return headers, true
+		return orError(a.headers(&a.request)), true
 	case varQuery:
-		_, query, err := a.visible(&a.request)
-		if err != nil {
-			return types.NewErr("the query cannot be read"), true
-		}
-		return query, true
+		return orError(a.request.visibleQuery()), true
 	}
 	return nil, false
+}
+
+// orError makes an error the value of a variable, and so of every expression that needs it.
+func orError(value map[string][]string, err error) any {
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	return value
 }
 
 // Parent says that there is no other activation behind this one.
@@ -225,5 +228,5 @@ func (p *Program) condition(b *budget, c check, source string) *expression {
 	if program == nil {
 		return nil
 	}
-	return &expression{program: program, visible: p.visible}
+	return &expression{program: program, headers: p.visibleHeaders}
 }

@@ -23,6 +23,7 @@ func TestExpressions(t *testing.T) {
 			"Accept": {"a", "b"}, "X-Tenant": {"acme"}, "Authorization": {"Bearer x"}, "Cookie": {"a=b"}, "Proxy-Authorization": {"x"},
 			"X-Forwarded-For": {"10.0.0.1"}, "X_forwarded_proto": {"https"}, "Forwarded": {"for=x"}, "X-Real-Ip": {"10.0.0.1"}, "Host": {"x"},
 			"X-Auth-Subject": {"mallory"}, "X_auth_subject": {"mallory"}, "X-Original-Url": {"/"},
+			"Connection": {"close, x-hop", "X_other"}, "X-Hop": {"a"}, "X-Other": {"a"}, "Te": {"trailers"},
 		},
 	}
 	claims := map[string]any{
@@ -38,7 +39,7 @@ func TestExpressions(t *testing.T) {
 		{"reads the host", `request.host == "shop.example"`, allowed},
 		{"reads the path", `request.path.startsWith("/tenants/" + claims.tenant + "/")`, allowed},
 		{"reads the query as lists", `request.query == {"page": ["1", "2"], "q": ["café"]}`, allowed},
-		{"reads headers by small letters, and neither credentials, nor what proxies say, nor what is stripped",
+		{"reads headers by small letters, and neither credentials, nor what proxies say, nor what the app will not see",
 			`request.headers == {"accept": ["a", "b"], "x-tenant": ["acme"]}`, allowed},
 		{"compares a header with a claim", `request.headers["x-tenant"] == [claims.tenant]`, allowed},
 		{"reads nested claims", `"admin" in claims.realm_access.roles`, allowed},
@@ -105,6 +106,25 @@ func TestExpressionsSeeNoCredentials(t *testing.T) {
 	}
 	if got := header.Get("X-Token"); got != "secret" {
 		t.Errorf("got %q left of the request's own header, want it as it was", got)
+	}
+}
+
+func TestHeadersThatAppsReadInDifferentWaysHaveNoValue(t *testing.T) {
+	program := compile(t, requiring(`request.headers["x-tenant"] == ["acme"]`))
+	for name, tc := range map[string]struct {
+		header http.Header
+		want   policy.Reason
+	}{
+		"one spelling":                     {http.Header{"X-Tenant": {"acme"}}, policy.ReasonAuthenticated},
+		"another spelling":                 {http.Header{"X_tenant": {"acme"}}, policy.ReasonAuthenticated},
+		"two spellings":                    {http.Header{"X-Tenant": {"acme"}, "X_tenant": {"evil"}}, policy.ReasonExpressionError},
+		"two values":                       {http.Header{"X-Tenant": {"acme", "evil"}}, policy.ReasonExpressionFalse},
+		"taken from the app by its sender": {http.Header{"X-Tenant": {"acme"}, "Connection": {"keep-alive, X-Tenant"}}, policy.ReasonExpressionError},
+	} {
+		request := policy.Request{Method: "GET", Path: "/", Header: tc.header}
+		if got := program.Decide(request, map[string]any{}).Reason; got != tc.want {
+			t.Errorf("%s: got %s, want %s", name, got, tc.want)
+		}
 	}
 }
 
