@@ -215,3 +215,41 @@ func BenchmarkCompile(b *testing.B) {
 		compile(b, document)
 	}
 }
+
+func TestProgramTellsItsSettings(t *testing.T) {
+	program := compile(t, policy.Document{Mode: policy.ModeAudit, KeepToken: true, Headers: []policy.Header{{Name: "X-Roles", Claim: "roles"}}})
+	if !program.Audits() || !program.KeepToken() {
+		t.Errorf("got Audits %v and KeepToken %v, want both", program.Audits(), program.KeepToken())
+	}
+	if program = compile(t, policy.Document{Mode: policy.ModeEnforce}); program.Audits() || program.KeepToken() {
+		t.Errorf("got Audits %v and KeepToken %v without them, want neither", program.Audits(), program.KeepToken())
+	}
+	for name, want := range map[string]bool{"X-Token": true, "X-Auth-Subject": false, "Authorization": false, "X-Forwarded-For": false} {
+		if got := program.MayCarryToken(name); got != want {
+			t.Errorf("got %v for whether %s may carry a token, want %v", got, name, want)
+		}
+	}
+}
+
+func TestEachDecisionHasAStatus(t *testing.T) {
+	program := compile(t, policy.Document{Rules: []policy.Rule{
+		{Hosts: []string{"a.example"}, Paths: []policy.Path{{Exact: "/scope"}}, Scopes: []string{"s"}}, {Paths: []policy.Path{{Exact: "/closed"}}, Access: policy.AccessDeny},
+	}})
+	for _, tc := range []struct {
+		request policy.Request
+		claims  map[string]any
+		want    int
+	}{
+		{policy.Request{Method: "GET", Host: "a.example", Path: "/scope"}, map[string]any{"scp": "s"}, 0},
+		{policy.Request{Method: "GET", Host: "a.example", Path: "/scope"}, map[string]any{}, 403},
+		{policy.Request{Method: "GET", Host: "a.example", Path: "/scope"}, nil, 401},
+		{policy.Request{Method: "GET", Host: "a.example", Path: "/closed"}, nil, 403},
+		{policy.Request{Method: "GET", Host: "a.example", Path: "/"}, nil, 403},
+		{policy.Request{Method: "get", Host: "a.example", Path: "/"}, nil, 400},
+		{policy.Request{Method: "GET", Path: "/scope"}, nil, 400},
+	} {
+		if got := program.Decide(tc.request, tc.claims); got.Status() != tc.want {
+			t.Errorf("got status %d for %+v, want %d", got.Status(), got, tc.want)
+		}
+	}
+}
