@@ -113,11 +113,11 @@ func TestObjectsAppliedInAnyOrderBecomeReady(t *testing.T) {
 	namespace, policy := quickstart(t, c)
 	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, policyReady)
 
-	configMap := &corev1.ConfigMap{}
-	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "q-bundle"}, configMap); err != nil {
+	secret := &corev1.Secret{}
+	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "q-bundle"}, secret); err != nil {
 		t.Fatal(err)
 	}
-	b, err := bundle.Parse([]byte(configMap.Data[bundle.FileName]))
+	b, err := bundle.Parse(secret.Data[bundle.FileName])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,9 +149,9 @@ func TestARevokedKeyLeavesTheBundle(t *testing.T) {
 	controllertest.Await(t, c, &v1alpha1.SigningKeyList{}, key, func(key *v1alpha1.SigningKey) bool { return key.Status.ActiveKeyID != "" })
 	revoked := key.Status.ActiveKeyID
 	edit(t, c, key, func() { key.Spec.RevokedKeyIDs = []string{revoked} })
-	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "q-bundle"}}
-	controllertest.Await(t, c, &corev1.ConfigMapList{}, configMap, func(configMap *corev1.ConfigMap) bool {
-		return !strings.Contains(configMap.Data[bundle.FileName], revoked)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "q-bundle"}}
+	controllertest.Await(t, c, &corev1.SecretList{}, secret, func(secret *corev1.Secret) bool {
+		return !strings.Contains(string(secret.Data[bundle.FileName]), revoked)
 	})
 }
 
@@ -171,9 +171,9 @@ func TestARevokedKeyLeavesTheBundleOfAPolicyThatNamesItNoMore(t *testing.T) {
 	})
 	revoked := key.Status.ActiveKeyID
 	edit(t, c, key, func() { key.Spec.RevokedKeyIDs = []string{revoked} })
-	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "q-bundle"}}
-	controllertest.Await(t, c, &corev1.ConfigMapList{}, configMap, func(configMap *corev1.ConfigMap) bool {
-		return !strings.Contains(configMap.Data[bundle.FileName], revoked)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "q-bundle"}}
+	controllertest.Await(t, c, &corev1.SecretList{}, secret, func(secret *corev1.Secret) bool {
+		return !strings.Contains(string(secret.Data[bundle.FileName]), revoked)
 	})
 }
 
@@ -251,11 +251,11 @@ func edit(t *testing.T, c client.Client, object client.Object, change func()) {
 
 func bundleHash(t *testing.T, c client.Client, namespace string) string {
 	t.Helper()
-	configMap := &corev1.ConfigMap{}
-	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "q-bundle"}, configMap); err != nil {
+	secret := &corev1.Secret{}
+	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "q-bundle"}, secret); err != nil {
 		t.Fatal(err)
 	}
-	return filetree.Hash(map[string][]byte{bundle.FileName: []byte(configMap.Data[bundle.FileName])})
+	return filetree.Hash(map[string][]byte{bundle.FileName: secret.Data[bundle.FileName]})
 }
 
 func createPod(t *testing.T, c client.Client, namespace, podIP string) *corev1.Pod {
@@ -290,7 +290,7 @@ func TestAPolicyThatIsCreatedAgainTakesOverOnceItsPredecessorsBundleIsGone(t *te
 	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, again, func(p *v1alpha1.AuthPolicy) bool {
 		return has(p.Status.Conditions, "Ready", "NotOwned")
 	})
-	left := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: policy.Name + "-bundle"}}
+	left := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: policy.Name + "-bundle"}}
 	if err := c.Delete(ctx, left); err != nil { // no garbage collector runs on this control plane
 		t.Fatal(err)
 	}

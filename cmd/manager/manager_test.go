@@ -86,7 +86,7 @@ func TestTheManagerDoesItsWorkAndHandsItOn(t *testing.T) {
 		return api.Get(ctx, client.ObjectKey{Namespace: "default", Name: "sample-issuer"}, &appsv1.Deployment{})
 	})
 	eventually(t, func(ctx context.Context) error {
-		return api.Get(ctx, client.ObjectKey{Namespace: "default", Name: "sample-bundle"}, &corev1.ConfigMap{})
+		return api.Get(ctx, client.ObjectKey{Namespace: "default", Name: "sample-bundle"}, &corev1.Secret{})
 	})
 	eventually(t, func(ctx context.Context) error { return createInjectedPod(ctx, api) })
 	if metrics := first.get(t, first.metrics, "/metrics"); !strings.Contains(metrics, `latchkey_manager_admissions_total{outcome="injected"}`) {

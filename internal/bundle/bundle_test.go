@@ -243,13 +243,21 @@ func TestMarshalTellsEverythingThatParseWouldRefuse(t *testing.T) {
 }
 
 func TestHasSecrets(t *testing.T) {
-	b := full()
-	if got := b.HasSecrets(); !got {
-		t.Errorf("got %t with a symmetric issuer, want true", got)
-	}
-	b.Issuers = b.Issuers[:1]
-	if got := b.HasSecrets(); got {
-		t.Errorf("got %t without a symmetric issuer, want false", got)
+	all := full().Issuers
+	for _, tc := range []struct {
+		name   string
+		issuer bundle.Issuer
+		want   bool
+	}{
+		{"with a token service, which sidecars show a token", all[0], true},
+		{"with symmetric keys", all[1], true},
+		{"with public keys alone", all[2], false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := (&bundle.Bundle{Issuers: []bundle.Issuer{tc.issuer}}).HasSecrets(); got != tc.want {
+				t.Errorf("got %t, want %t", got, tc.want)
+			}
+		})
 	}
 }
 

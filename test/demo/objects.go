@@ -50,7 +50,7 @@ spec:
   rules:
   - paths: [{prefix: /reports}]
     access: Anonymous
-    claims: [{claim: roles, anyOf: [auditor]}]`, "spec.rules[0].claims"},
+    claims: [{claim: roles, anyOf: [auditor]}]`, "spec.rules[0].access"},
 }
 
 func wrongObjects(t *trial) {
