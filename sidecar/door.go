@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
@@ -94,7 +95,7 @@ func (l *lobby) accept(failed func(error)) {
 	}
 }
 
-// stopWithin is how long a door that is to close goes on accepting: what the kernel has accepted in our name by then is not reset.
+// stopWithin is how long a door that is to close goes on accepting what the kernel has accepted in our name.
 const stopWithin = 10 * time.Millisecond
 
 // outOfRoom is the pause after the kernel had no file descriptor or memory left for another connection.
@@ -160,7 +161,7 @@ func (l *lobby) leave() []*http.Server {
 func (l *lobby) stop() {
 	for _, d := range l.doors {
 		for _, listener := range d.listeners {
-			if bounded, ok := listener.(interface{ SetDeadline(time.Time) error }); !ok || bounded.SetDeadline(time.Now().Add(stopWithin)) != nil {
+			if lastOrders(listener) != nil {
 				_ = listener.Close()
 			}
 		}
@@ -168,6 +169,24 @@ func (l *lobby) stop() {
 	for _, d := range l.doors {
 		d.accepting.Wait()
 	}
+}
+
+// lastOrders has the kernel take no more connections than it holds: to close the listener would reset those. Callers who come now have no
+// connection, and are refused one when the listener is closed.
+func lastOrders(listener net.Listener) error {
+	tcp, ok := listener.(*net.TCPListener)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var refused error
+	if err := raw.Control(func(fd uintptr) { refused = syscall.Listen(int(fd), 0) }); err != nil || refused != nil {
+		return errors.Join(err, refused)
+	}
+	return tcp.SetDeadline(time.Now().Add(stopWithin))
 }
 
 // all are the servers of all doors.
