@@ -32,6 +32,42 @@ func TestWrongObjectsAreRefusedWithPathAndReason(t *testing.T) {
 		reason string
 	}{
 		{
+			name:   "AuthPolicy: a protocol that nobody speaks",
+			object: authPolicy + `spec: {` + policy + `upstream: {protocol: HTTP3}}}`,
+			path:   "spec.upstream.protocol",
+			reason: `Unsupported value: "HTTP3"`,
+		},
+		{
+			name:   "AuthPolicy: TLS to the app without its authority",
+			object: authPolicy + `spec: {` + policy + `upstream: {tls: {serverName: shop.local}}}}`,
+			path:   "spec.upstream.tls.certificateAuthority",
+			reason: "Required value",
+		},
+		{
+			name:   "AuthPolicy: TLS without a Secret",
+			object: authPolicy + `spec: {` + policy + `tls: {}}}`,
+			path:   "spec.tls.secretName",
+			reason: "Required value",
+		},
+		{
+			name:   "AuthPolicy: a timeout of nothing",
+			object: authPolicy + `spec: {` + policy + `limits: {headerTimeout: 0s}}}`,
+			path:   "spec.limits.headerTimeout",
+			reason: "should match",
+		},
+		{
+			name:   "AuthPolicy: headers that hardly fit a token",
+			object: authPolicy + `spec: {` + policy + `limits: {maxHeaderBytes: 100}}}`,
+			path:   "spec.limits.maxHeaderBytes",
+			reason: "greater than or equal to 4096",
+		},
+		{
+			name:   "AuthPolicy: a bound on a loss that is allowed",
+			object: authPolicy + `spec: {` + policy + `revocation: {after: 1m}}}`,
+			path:   "spec.revocation.after",
+			reason: "after goes with onLoss: Deny only",
+		},
+		{
 			name:   "SigningKey: an unknown field",
 			object: signingKey + `spec: {rotateEach: 1h}}`,
 			path:   "spec.rotateEach",

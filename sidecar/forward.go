@@ -30,12 +30,11 @@ type app struct {
 	upstream bundle.Upstream // with defaults
 	http1    *http.Transport
 	http2    *http.Transport // without TLS by prior knowledge; with TLS and ProtocolAuto it takes HTTP/1.1 as well
-	buffers  *buffers
-	trouble  *log.Logger // what httputil has to say about connections that broke
+	trouble  *log.Logger     // what httputil has to say about connections that broke
 }
 
 func newApp(host netip.Addr, upstream bundle.Upstream, logger *slog.Logger) *app {
-	a := &app{host: host, upstream: upstream.WithDefaults(), buffers: &copyBuffers, trouble: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
+	a := &app{host: host, upstream: upstream.WithDefaults(), trouble: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
 	a.http1, a.http2 = a.newTransport(), a.newTransport()
 	a.http1.Protocols.SetHTTP1(true)
 	if a.http2.TLSClientConfig == nil {
@@ -107,7 +106,6 @@ func (a *app) forward(w http.ResponseWriter, r *http.Request, port uint16, p pas
 	proxy = httputil.ReverseProxy{
 		Transport:     a.transport(r),
 		FlushInterval: -1, // streams arrive as they are sent
-		BufferPool:    a.buffers,
 		ErrorLog:      a.trouble,
 		ErrorHandler:  func(_ http.ResponseWriter, _ *http.Request, err error) { p.failed(err) },
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -115,6 +113,7 @@ func (a *app) forward(w http.ResponseWriter, r *http.Request, port uint16, p pas
 			p.introduce(r.Out)
 		},
 		ModifyResponse: func(answer *http.Response) error {
+			proxy.BufferPool = buffersFor(answer)
 			if answer.ContentLength == 0 {
 				// Headers that are flushed by themselves are not the end of the stream, and a gRPC client takes only the end for a status.
 				proxy.FlushInterval = 0
@@ -201,17 +200,31 @@ func dropCookies(header http.Header) {
 }
 
 // buffers lends out buffers for copying bodies.
-type buffers struct{ pool sync.Pool }
-
-var copyBuffers buffers // of all apps, one after the other
-
-const bufferSize = 32 << 10
-
-func (b *buffers) Get() []byte {
-	if buffer, ok := b.pool.Get().(*[bufferSize]byte); ok {
-		return buffer[:]
-	}
-	return make([]byte, bufferSize)
+type buffers struct {
+	size int
+	pool sync.Pool
 }
 
-func (b *buffers) Put(buffer []byte) { b.pool.Put((*[bufferSize]byte)(buffer)) }
+// Of all apps, one after the other. A stream holds its buffer all the while that it has nothing to say, and there may be thousands.
+var (
+	downloads = buffers{size: 32 << 10}
+	streams   = buffers{size: 4 << 10}
+)
+
+// buffersFor chooses by what the answer says that it is.
+func buffersFor(answer *http.Response) *buffers {
+	mediaType, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";")
+	if mediaType == "text/event-stream" || strings.HasPrefix(mediaType, "application/grpc") || answer.StatusCode == http.StatusSwitchingProtocols {
+		return &streams
+	}
+	return &downloads
+}
+
+func (b *buffers) Get() []byte {
+	if buffer, ok := b.pool.Get().(*[]byte); ok {
+		return *buffer
+	}
+	return make([]byte, b.size)
+}
+
+func (b *buffers) Put(buffer []byte) { b.pool.Put(&buffer) }

@@ -83,6 +83,14 @@ func full() *bundle.Bundle {
 			{URL: "https://unknown.example", Audiences: []string{"shop"}, Foreign: &bundle.Foreign{JWKSURI: "https://unknown.example/certs"}},
 		},
 		Session: &bundle.Session{PathPrefix: "/auth", Issuer: "https://auth.example", TrustedProxies: []string{"10.0.0.0/8"}},
+		Upstream: bundle.Upstream{
+			Protocol: bundle.ProtocolHTTP2, ServerName: "shop.local", CA: ca, ConnectTimeout: 2 * time.Second, ResponseTimeout: time.Minute,
+		},
+		Limits: bundle.Limits{
+			MaxConnections: 1, MaxConnectionsPerClient: 2, MaxRequests: 3, MaxStreamsPerConnection: 4, MaxHeaderBytes: 8192, MaxBodyBytes: 6,
+			HeaderTimeout: 7 * time.Second, StallTimeout: 8 * time.Second, IdleTimeout: 9 * time.Second,
+		},
+		RevocationBound: 90 * time.Second,
 	}
 }
 
