@@ -52,7 +52,7 @@ func container(sidecar Sidecar, probes []string) corev1.Container {
 				FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "status.podIPs"},
 			},
 		}, {
-			Name: "GOMEMLIMIT", Value: "220MiB", // collect garbage harder before the limit below ends the process
+			Name: "GOMEMLIMIT", Value: "440MiB", // collect garbage harder before the limit below ends the process
 		}},
 		Ports: []corev1.ContainerPort{{Name: "latchkey-admin", ContainerPort: adminPort, Protocol: corev1.ProtocolTCP}},
 		// Up means that it holds the app's ports; only then is the app started.
@@ -64,7 +64,7 @@ func container(sidecar Sidecar, probes []string) corev1.Container {
 				corev1.ResourceCPU:    resource.MustParse("10m"),
 				corev1.ResourceMemory: resource.MustParse("32Mi"),
 			},
-			Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("256Mi")},
+			Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")},
 		},
 		SecurityContext: &corev1.SecurityContext{
 			RunAsNonRoot:             ptr.To(true),
