@@ -71,10 +71,18 @@ func lastings() []lasting {
 		}},
 		{"an upload", func(w *world, path, token string) func() bool {
 			connection := w.dial()
-			_, err := io.WriteString(connection, "POST "+path+" HTTP/1.1\r\nHost: app\r\nContent-Length: 10\r\nAuthorization: Bearer "+token+"\r\n\r\nhalf.")
+			_, err := io.WriteString(connection, "POST "+path+" HTTP/1.1\r\nHost: app\r\nExpect: 100-continue\r\nContent-Length: 10\r\nAuthorization: Bearer "+token+"\r\n\r\n")
+			check(w, err)
+			reader := bufio.NewReader(connection)
+			asked, err := http.ReadResponse(reader, nil)
+			check(w, err)
+			if asked.StatusCode != http.StatusContinue {
+				w.Fatalf("got %d, want the app to ask for the body", asked.StatusCode)
+			}
+			_, err = io.WriteString(connection, "half.")
 			check(w, err)
 			return func() bool {
-				response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+				response, err := http.ReadResponse(reader, nil)
 				check(w, err)
 				got := readAnswer(w, response)
 				if got.Status != 401 || got.reason() == "" || !response.Close {
