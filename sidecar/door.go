@@ -7,8 +7,9 @@ import (
 	"net/http"
 	"os"
 	"sync"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 )
@@ -95,8 +96,8 @@ func (l *lobby) accept(failed func(error)) {
 	}
 }
 
-// stopWithin is how long a door that is to close goes on accepting what the kernel has accepted in our name.
-const stopWithin = 10 * time.Millisecond
+// stopWithin is how long a door that is to close waits for connections that were begun to be completed: a few round trips in one region.
+const stopWithin = 50 * time.Millisecond
 
 // outOfRoom is the pause after the kernel had no file descriptor or memory left for another connection.
 const outOfRoom = 50 * time.Millisecond
@@ -107,17 +108,26 @@ func (d *door) accept(listener net.Listener) error {
 		conn, err := listener.Accept()
 		var problem net.Error
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
-			return nil // stop, or close
+		case errors.Is(err, os.ErrDeadlineExceeded): // stop
+			for rest := acceptRest(listener); rest != nil; rest = acceptRest(listener) {
+				d.take(rest)
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return nil
 		case errors.As(err, &problem) && problem.Temporary(): //nolint:staticcheck // it is what tells these errors from the end of a listener
 			<-time.After(outOfRoom)
 			continue
 		case err != nil:
 			return err
 		}
-		if conn = d.lobby.receive(conn); conn != nil {
-			d.bring(conn)
-		}
+		d.take(conn)
+	}
+}
+
+func (d *door) take(conn net.Conn) {
+	if conn = d.lobby.receive(conn); conn != nil {
+		d.bring(conn)
 	}
 }
 
@@ -171,8 +181,8 @@ func (l *lobby) stop() {
 	}
 }
 
-// lastOrders has the kernel take no more connections than it holds: to close the listener would reset those. Callers who come now have no
-// connection, and are refused one when the listener is closed.
+// lastOrders has the kernel begin no more connections: to close the listener would reset those that it holds for us. Callers who come now get no
+// answer to their SYN, and are refused a second later, when they repeat it.
 func lastOrders(listener net.Listener) error {
 	tcp, ok := listener.(*net.TCPListener)
 	if !ok {
@@ -182,11 +192,36 @@ func lastOrders(listener net.Listener) error {
 	if err != nil {
 		return err
 	}
+	program := unix.SockFprog{Len: uint16(len(dropSYN)), Filter: &dropSYN[0]}
 	var refused error
-	if err := raw.Control(func(fd uintptr) { refused = syscall.Listen(int(fd), 0) }); err != nil || refused != nil {
+	if err := raw.Control(func(fd uintptr) {
+		refused = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program)
+	}); err != nil || refused != nil {
 		return errors.Join(err, refused)
 	}
 	return tcp.SetDeadline(time.Now().Add(stopWithin))
+}
+
+// dropSYN is a filter over TCP segments: one with the flag SYN is dropped, all others are taken. Connections that were begun before can be
+// completed; they inherit the filter, and see no SYN any more.
+var dropSYN = [...]unix.SockFilter{
+	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 13}, // the flags
+	{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, Jt: 0, Jf: 1, K: 0x02},
+	{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+	{Code: unix.BPF_RET | unix.BPF_K, K: 0xffffffff},
+}
+
+// acceptRest returns a connection that the kernel holds, without waiting for one; nil: there is none.
+func acceptRest(listener net.Listener) net.Conn {
+	tcp, ok := listener.(*net.TCPListener)
+	if !ok || tcp.SetDeadline(time.Now().Add(time.Millisecond)) != nil {
+		return nil
+	}
+	conn, err := tcp.Accept()
+	if err != nil {
+		return nil
+	}
+	return conn
 }
 
 // all are the servers of all doors.

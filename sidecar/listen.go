@@ -13,6 +13,7 @@ import (
 func listenAll(ctx context.Context, addresses []netip.Addr, port uint16) ([]net.Listener, error) {
 	var bound []net.Listener
 	var config net.ListenConfig
+	config.SetMultipathTCP(false) // the pod has one way to the network; and lastOrders needs plain TCP
 	for _, address := range addresses {
 		listener, err := config.Listen(ctx, "tcp", netip.AddrPortFrom(address, port).String())
 		if err != nil {
