@@ -156,7 +156,7 @@ func (r request) judge(spec v1alpha1.AuthPolicySpec, out io.Writer) (allowed boo
 			return false, err
 		}
 	}
-	decision := program.Decide(policy.Request{Method: r.method, Host: host, Path: path, Query: target.RawQuery, Header: r.header}, claims)
+	decision := program.Decide(policy.Request{Method: r.method, Host: host, Path: path, Query: target.RawQuery, Header: r.header}, program.Read(claims))
 	tell(out, decision, unfit)
 	if status := decision.Status(); status > http.StatusBadRequest && program.Audits() {
 		fmt.Fprintln(out, "mode: Audit lets it pass all the same")

@@ -1,25 +1,58 @@
 package policy
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
+
+// Claims are those of one valid token, as a Program reads them: those that its rules name are found already. They never change, and may be used by
+// any number of goroutines.
+type Claims struct {
+	program *Program // that read them
+	all     map[string]any
+	named   []any // as in the program's named
+}
+
+// Read finds in the claims of a token what rules ask for, so that it need not be looked for on every request. It returns nil for nil: no token.
+func (p *Program) Read(claims map[string]any) *Claims {
+	if claims == nil {
+		return nil
+	}
+	read := &Claims{program: p, all: claims, named: make([]any, len(p.named))}
+	for i, name := range p.named {
+		read.named[i] = compileClaim(name).in(claims)
+	}
+	return read
+}
+
+// name returns where in named the claim of this name is found.
+func (p *Program) name(claim string) int {
+	at := slices.Index(p.named, claim)
+	if at < 0 {
+		at = len(p.named)
+		p.named = append(p.named, claim)
+	}
+	return at
+}
 
 // requirement is a compiled Requirement.
 type requirement struct {
-	claim claimAt
+	claim int // in named
 	anyOf map[string]struct{}
 }
 
-func compileRequirement(r Requirement) requirement {
+func (p *Program) compileRequirement(r Requirement) requirement {
 	anyOf := make(map[string]struct{}, len(r.AnyOf))
 	for _, value := range r.AnyOf {
 		anyOf[value] = struct{}{}
 	}
-	return requirement{claim: compileClaim(r.Claim), anyOf: anyOf}
+	return requirement{claim: p.name(r.Claim), anyOf: anyOf}
 }
 
 // metBy wants a string among anyOf, or a list that holds one. Numbers, booleans and objects never meet a requirement: "1" and 1 are
 // different claims, and an issuer that mixes them up should not be guessed at.
-func (r *requirement) metBy(claims map[string]any) bool {
-	switch value := r.claim.in(claims).(type) {
+func (r *requirement) metBy(claims *Claims) bool {
+	switch value := claims.named[r.claim].(type) {
 	case string:
 		_, ok := r.anyOf[value]
 		return ok

@@ -41,7 +41,7 @@ func Compile(d Document) (*Program, error) {
 	}
 
 	for i, r := range d.Rules {
-		p.rules[i].fill(r)
+		p.fill(&p.rules[i], r)
 	}
 	p.index = newIndex(d.Rules)
 	if len(p.headers) == 0 {
@@ -147,13 +147,13 @@ func checkText(c check, pattern string) {
 }
 
 // fill wants a rule that checkRule has nothing against.
-func (r *rule) fill(from Rule) {
+func (p *Program) fill(r *rule, from Rule) {
 	r.access = from.Access
 	if from.Access == "" {
 		r.access = AccessAuthenticated
 	}
 	for _, one := range from.Claims {
-		r.requirements = append(r.requirements, compileRequirement(one))
+		r.requirements = append(r.requirements, p.compileRequirement(one))
 	}
 	r.scopes, r.scope = slices.Clone(from.Scopes), strings.Join(from.Scopes, " ")
 }

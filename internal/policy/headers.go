@@ -79,7 +79,15 @@ func (p *Program) compileHeaders() {
 
 func (p *Program) strip(name string) {
 	p.stripped[string(fold(nil, name))] = struct{}{}
-	p.lengths[len(name)] = true
+	p.initials[len(name)] |= initial(name)
+}
+
+// initial is the set of one that holds the first character of a name: a bit for each letter, and one for all else.
+func initial(name string) uint32 {
+	if letter := name[0] | 0x20; 'a' <= letter && letter <= 'z' {
+		return 1 << (letter - 'a')
+	}
+	return 1 << 31
 }
 
 // Strips says whether a header or trailer of this name must be taken out of every request, whoever sent it, before the identity headers
@@ -88,8 +96,8 @@ func (p *Program) strip(name string) {
 // Names are compared as CGI and its heirs do: without case, and with every character that is neither letter nor digit as good as any other
 // (RFC 3875 section 4.1.18 makes "_" of "-"; some servers do so with "." and the rest). To such an app X_Auth_Subject is X-Auth-Subject.
 func (p *Program) Strips(name string) bool {
-	if len(name) >= len(p.lengths) || !p.lengths[len(name)] {
-		return false // most headers, without a look at their letters
+	if name == "" || len(name) >= len(p.initials) || p.initials[len(name)]&initial(name) == 0 {
+		return false // most headers, by a look at their length and first letter
 	}
 	var buffer [maxHeaderName]byte
 	_, ok := p.stripped[string(fold(buffer[:0], name))]

@@ -130,7 +130,7 @@ func TestHosts(t *testing.T) {
 		{"refuses a request without a host, which the app would take for anything", "", "/healthz", policy.ReasonHostMissing, policy.NoRule},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got := program.Decide(policy.Request{Method: "GET", Host: tc.host, Path: tc.path}, nil)
+			got := decide(program, policy.Request{Method: "GET", Host: tc.host, Path: tc.path}, nil)
 			want := policy.Decision{Allow: tc.want == policy.ReasonAnonymous, Reason: tc.want, Rule: tc.rule}
 			if got != want {
 				t.Errorf("got %+v, want %+v", got, want)
@@ -138,7 +138,7 @@ func TestHosts(t *testing.T) {
 		})
 	}
 	document.Rules = document.Rules[3:]
-	if got := compile(t, document).Decide(policy.Request{Method: "GET", Path: "/healthz"}, nil); !got.Allow {
+	if got := decide(compile(t, document), policy.Request{Method: "GET", Path: "/healthz"}, nil); !got.Allow {
 		t.Errorf("got %+v for a request without a host where no rule asks for one, want it allowed", got)
 	}
 }

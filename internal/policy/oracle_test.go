@@ -21,7 +21,7 @@ func TestTheFirstMatchOfTheStrictestReadingWins(t *testing.T) {
 		}
 		for range 20 {
 			request, claims := genRequest().Draw(t, "request"), genClaims().Draw(t, "claims")
-			got, want := program.Decide(request, claims), decideFoldByFold(document, request, claims)
+			got, want := decide(program, request, claims), decideFoldByFold(document, request, claims)
 			if got != want {
 				t.Fatalf("got %+v for %+v, want %+v", got, request, want)
 			}

@@ -11,9 +11,10 @@ type Program struct {
 	index     *index
 	fallback  rule
 	headers   []Header
-	values    []claimAt               // of headers
-	stripped  map[string]struct{}     // folded names
-	lengths   [maxHeaderName + 1]bool // that the names in stripped have
+	named     []string                  // claims that rules require, each once
+	values    []claimAt                 // of headers
+	stripped  map[string]struct{}       // folded names
+	initials  [maxHeaderName + 1]uint32 // of the names in stripped, by length
 	keepToken bool
 	audits    bool
 }
@@ -101,13 +102,16 @@ func (d Decision) Status() int {
 	return http.StatusForbidden
 }
 
-// Decide judges a request by the claims of its valid token, nil when it has none. It allocates nothing, but for expressions, and its cost depends on
+// Decide judges a request by the claims of its valid token, nil when it has none: see Read. It allocates nothing, but for expressions, and its cost depends on
 // the labels of the host and the segments of the path, not on the number of rules that do not match them.
 //
 // Many apps serve /Admin and /admin/ as /admin. So the path is judged as it is, and again folded, against rules that are folded alike: with
 // ASCII letters in lower case, without a slash at the end, and with both, since an app may do one and not the other. Only what all
 // judgements allow is allowed. The strictest speaks: the first of them where several are equally strict. Expressions always see the path as it is.
-func (p *Program) Decide(r Request, claims map[string]any) Decision {
+func (p *Program) Decide(r Request, claims *Claims) Decision {
+	if claims != nil && claims.program != p {
+		claims = p.Read(claims.all) // what another program has found says nothing here
+	}
 	switch {
 	case !isMethod(r.Method):
 		return Decision{Reason: ReasonMethodRefused, Rule: NoRule}
@@ -134,7 +138,7 @@ func (p *Program) Decide(r Request, claims map[string]any) Decision {
 }
 
 // judge decides by one rule, or by the default.
-func (p *Program) judge(index int, r Request, claims map[string]any) Decision {
+func (p *Program) judge(index int, r Request, claims *Claims) Decision {
 	switch {
 	case index != none:
 		return p.rules[index].decide(index, r, claims)
@@ -162,7 +166,7 @@ func (d Decision) strictness() int {
 	return 1 // another token may help
 }
 
-func (r *rule) decide(index int, request Request, claims map[string]any) Decision {
+func (r *rule) decide(index int, request Request, claims *Claims) Decision {
 	switch {
 	case r.access == AccessAnonymous:
 		return Decision{Allow: true, Reason: ReasonAnonymous, Rule: index}
@@ -177,12 +181,12 @@ func (r *rule) decide(index int, request Request, claims map[string]any) Decisio
 		}
 	}
 	for _, scope := range r.scopes {
-		if !hasScope(claims, scope) {
+		if !hasScope(claims.all, scope) {
 			return Decision{Reason: ReasonInsufficientScope, Rule: index}
 		}
 	}
 	if r.expression != nil {
-		if reason := r.expression.judge(request, claims); reason != "" {
+		if reason := r.expression.judge(request, claims.all); reason != "" {
 			return Decision{Reason: reason, Rule: index}
 		}
 	}

@@ -32,7 +32,7 @@ func TestScopes(t *testing.T) {
 		{"an object", map[string]any{"scope": map[string]any{"orders:read": true, "orders:write": true}}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got := program.Decide(policy.Request{Method: "GET", Path: "/"}, tc.claims)
+			got := decide(program, policy.Request{Method: "GET", Path: "/"}, tc.claims)
 			want := policy.Decision{Allow: tc.want, Reason: policy.ReasonAuthenticated, Rule: 0}
 			if !tc.want {
 				want.Reason = policy.ReasonInsufficientScope

@@ -132,11 +132,11 @@ func TestWhatWarningsCallUnreachableDecidesNothing(t *testing.T) {
 		}
 		for range 20 {
 			request, claims := genRequest().Draw(t, "request"), genClaims().Draw(t, "claims")
-			decision := program.Decide(request, claims)
+			decision := decide(program, request, claims)
 			if unreachable[decision.Rule] {
 				t.Fatalf("got %+v for %+v, want a rule that no warning calls unreachable: %v", decision, request, warnings)
 			}
-			if got := without.Decide(request, claims); got != decision {
+			if got := decide(without, request, claims); got != decision {
 				t.Fatalf("got %+v for %+v without shadowed paths, want %+v: %v", got, request, decision, warnings)
 			}
 		}

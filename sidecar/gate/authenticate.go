@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/revocation"
 	"github.com/latchkey-dev/latchkey/internal/verify"
 )
@@ -30,7 +31,7 @@ type Caller struct {
 	Subject string
 	KeyID   string // of the key that signed the token
 
-	claims  map[string]any
+	claims  *policy.Claims
 	headers []identityHeader
 	expires time.Time
 	until   time.Time // from then on the token is refused
@@ -39,7 +40,7 @@ type Caller struct {
 	session string          // revocation.SessionHash; "" for a token without session
 }
 
-func (c *Caller) claimsOrNil() map[string]any {
+func (c *Caller) claimsOrNil() *policy.Claims {
 	if c == nil {
 		return nil
 	}
@@ -136,7 +137,7 @@ func reasonOf(err error) Reason {
 
 func (g *Gate) newCaller(token *verify.Token) *Caller {
 	caller := &Caller{
-		Issuer: token.Issuer, Subject: token.Subject, KeyID: token.KeyID, claims: token.Claims, headers: g.identify(token.Claims),
+		Issuer: token.Issuer, Subject: token.Subject, KeyID: token.KeyID, claims: g.program.Read(token.Claims), headers: g.identify(token.Claims),
 		expires: token.Expires, until: token.ValidUntil, revoked: g.revoked[token.Issuer],
 	}
 	if caller.revoked != nil && token.SessionID != "" {
