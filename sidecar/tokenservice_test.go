@@ -153,7 +153,7 @@ func (s *tokenService) revoke(sid string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.entries = append(s.entries, revocation.Entry{
-		Number: int64(len(s.entries) + 1), Kind: revocation.KindSession, Hash: revocation.SessionHash(issuerURL, sid),
+		Number: int64(len(s.entries) + 1), Hash: revocation.SessionHash(issuerURL, sid),
 		Until: time.Now().Add(10 * time.Minute).Truncate(time.Second),
 	})
 	close(s.changed)

@@ -83,7 +83,7 @@ func (s *streams) tell(w http.ResponseWriter, r *http.Request, issuer, stream st
 			reset = false
 		}
 		for _, e := range now.entries {
-			entry := revocation.Entry{Number: e.Number, Kind: e.Kind, Until: e.Until, Hash: revocation.SessionHash(issuer, e.Value)}
+			entry := revocation.Entry{Number: e.Number, Until: e.Until, Hash: revocation.SessionHash(issuer, e.Session.String())}
 			if revocation.WriteRevoke(w, entry) != nil {
 				return
 			}

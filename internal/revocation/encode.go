@@ -14,13 +14,12 @@ import (
 // wireEntry is an Entry in JSON, on the stream (where the event's id is the number) and on disk.
 type wireEntry struct {
 	Number int64  `json:"number,omitempty"`
-	Kind   Kind   `json:"kind"`
 	Hash   string `json:"hash"`
 	Until  int64  `json:"until"` // Unix seconds, as exp is
 }
 
 func (w wireEntry) entry() Entry {
-	return Entry{Number: w.Number, Kind: w.Kind, Hash: w.Hash, Until: time.Unix(w.Until, 0).UTC()}
+	return Entry{Number: w.Number, Hash: w.Hash, Until: time.Unix(w.Until, 0).UTC()}
 }
 
 // wireSet is a Set on disk.
@@ -39,7 +38,7 @@ func (s *Set) Encode() []byte {
 	out := wireSet{Version: 1, Stream: s.position.Stream, Number: s.position.Number, Floor: s.floor.Load(),
 		Entries: make([]wireEntry, 0, len(s.queue))}
 	for _, it := range s.queue {
-		out.Entries = append(out.Entries, wireEntry{Number: it.Number, Kind: it.Kind, Hash: it.Hash, Until: it.Until.Unix()})
+		out.Entries = append(out.Entries, wireEntry{Number: it.Number, Hash: it.Hash, Until: it.Until.Unix()})
 	}
 	s.mu.Unlock()
 

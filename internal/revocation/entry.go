@@ -12,22 +12,9 @@ import (
 // verifier may be configured to forgive.
 const Leeway = time.Minute
 
-// Kind says what an Entry's Hash is the hash of.
-type Kind string
-
-const (
-	// KindSession revokes every access token of one session, by its sid claim.
-	KindSession Kind = "sid"
-	// KindToken revokes one access token, by its jti claim.
-	KindToken Kind = "jti"
-	// KindSubject revokes the access tokens of one user that were issued until some time, by their sub claim.
-	KindSubject Kind = "sub"
-)
-
-// Entry revokes something until the last token it could apply to has expired.
+// Entry revokes the access tokens of one session until the last of them has expired.
 type Entry struct {
 	Number int64     // position in the stream, from 1; there may be gaps where entries have run out
-	Kind   Kind      // what was hashed
 	Hash   string    // see SessionHash
 	Until  time.Time // whole seconds; at least Leeway after the expiry of the last token that this entry revokes
 }
@@ -45,13 +32,11 @@ func SessionHash(issuer, sid string) string {
 
 const hashLength = 43 // of a SHA-256 in base64url without padding
 
-// check refuses an entry that this version would not know how to enforce: to skip it would be to accept what was revoked.
+// check refuses an entry that could not be enforced: to skip it would be to accept what was revoked.
 func (e Entry) check() error {
 	switch {
 	case e.Number < 1:
 		return fmt.Errorf("number %d: must be at least 1", e.Number)
-	case e.Kind != KindSession:
-		return fmt.Errorf("kind %.20q: must be %q", e.Kind, KindSession)
 	case len(e.Hash) != hashLength:
 		return errors.New("hash: must be a SHA-256 in base64url")
 	case e.Until.Unix() <= 0 || e.Until.Year() > 9999:

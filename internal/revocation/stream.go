@@ -51,7 +51,7 @@ func WriteRevoke(w io.Writer, e Entry) error {
 	if err := e.check(); err != nil {
 		return fmt.Errorf("revocation %d: %w", e.Number, err)
 	}
-	return write(w, EventRevoke, e.Number, wireEntry{Kind: e.Kind, Hash: e.Hash, Until: e.Until.Unix()})
+	return write(w, EventRevoke, e.Number, wireEntry{Hash: e.Hash, Until: e.Until.Unix()})
 }
 
 // WriteReset writes an EventReset.

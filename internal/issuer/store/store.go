@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/base64url"
-	"github.com/latchkey-dev/latchkey/internal/revocation"
 )
 
 var (
@@ -115,13 +114,11 @@ type Limit struct {
 	Refuse   bool // a session too many, with ErrLimit; otherwise the oldest make room for it
 }
 
-// Revocation says which access tokens are good no longer, though they have not expired.
+// Revocation says that the access tokens of a session are good no longer, though they have not expired.
 type Revocation struct {
-	Number int64 // from 1, in the order in which they became visible, with gaps
-	Kind   revocation.Kind
-	Value  string    // of the claim that Kind names
-	Before time.Time // with KindSubject: tokens issued at or before this time; otherwise zero. Kept to the second
-	Until  time.Time // when the last token concerned has expired, plus revocation.Leeway; kept to the second
+	Number  int64 // from 1, in the order in which they became visible, with gaps
+	Session SessionID
+	Until   time.Time // when the last of its access tokens has expired, plus revocation.Leeway; kept to the second
 }
 
 // CounterKey names a counter: a hash, so that nothing that was typed into a sign-in form is kept.
@@ -162,10 +159,6 @@ type Store interface {
 
 	// EndAll ends all sessions of a user but one, which may be the zero SessionID, in one transaction, and returns them.
 	EndAll(ctx context.Context, user string, except SessionID, now time.Time) ([]SessionID, error)
-
-	// Revoke adds a Revocation with the next number. It reports false, and has changed nothing, when one that is as wide and lasts as long
-	// is there already. One that is not is replaced, for both are of the same tokens.
-	Revoke(ctx context.Context, r Revocation) (bool, error)
 
 	// Stream returns the name of this database's stream of revocations, which no other database has, and a number that is at least the
 	// last one given out and below the next.

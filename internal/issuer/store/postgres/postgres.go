@@ -151,18 +151,6 @@ func (s *Store) end(ctx context.Context, doing, statement string, arguments ...a
 	})
 }
 
-// Revoke implements store.Store.
-func (s *Store) Revoke(ctx context.Context, r store.Revocation) (bool, error) {
-	var before int64
-	if !r.Before.IsZero() {
-		before = r.Before.Unix()
-	}
-	return store.Ask(ctx, &s.remote, "revoke", func(ctx context.Context, pool *pgxpool.Pool) (added bool, _ error) {
-		err := pool.QueryRow(ctx, `SELECT latchkey_revoke($1, $2, $3, $4)`, string(r.Kind), r.Value, before, r.Until.Unix()).Scan(&added)
-		return added, err
-	})
-}
-
 // Stream implements store.Store.
 func (s *Store) Stream(ctx context.Context) (name string, last int64, _ error) {
 	name, err := store.Ask(ctx, &s.remote, "read revocation stream", func(ctx context.Context, pool *pgxpool.Pool) (name string, _ error) {
@@ -175,17 +163,16 @@ func (s *Store) Stream(ctx context.Context) (name string, last int64, _ error) {
 // Revocations implements store.Store.
 func (s *Store) Revocations(ctx context.Context, after int64, limit int) ([]store.Revocation, error) {
 	return store.Ask(ctx, &s.remote, "read revocations", func(ctx context.Context, pool *pgxpool.Pool) ([]store.Revocation, error) {
-		rows, err := pool.Query(ctx, `SELECT number, kind, value, issued_before, revoked_until FROM latchkey_revocations
+		rows, err := pool.Query(ctx, `SELECT number, session_id, revoked_until FROM latchkey_revocations
 			WHERE number > $1 ORDER BY number LIMIT $2`, after, limit)
 		if err != nil {
 			return nil, err
 		}
 		return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r store.Revocation, _ error) {
-			var before, until int64
-			err := row.Scan(&r.Number, &r.Kind, &r.Value, &before, &until)
-			if before != 0 {
-				r.Before = time.Unix(before, 0)
-			}
+			var id []byte
+			var until int64
+			err := row.Scan(&r.Number, &id, &until)
+			copy(r.Session[:], id)
 			r.Until = time.Unix(until, 0)
 			return r, err
 		})

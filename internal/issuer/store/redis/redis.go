@@ -177,15 +177,6 @@ func (s *Store) End(ctx context.Context, id store.SessionID, now time.Time) (boo
 	return s.change(ctx, "end session", ending, id.String(), now.UnixMilli(), leeway)
 }
 
-// Revoke implements store.Store.
-func (s *Store) Revoke(ctx context.Context, r store.Revocation) (bool, error) {
-	var before int64
-	if !r.Before.IsZero() {
-		before = r.Before.Unix()
-	}
-	return s.change(ctx, "revoke", revoking, string(r.Kind), r.Value, before, r.Until.Unix())
-}
-
 // change runs a script that changes something under a condition, and reports whether the condition was met.
 func (s *Store) change(ctx context.Context, doing string, script *goredis.Script, arguments ...any) (bool, error) {
 	return store.Ask(ctx, &s.remote, doing, func(ctx context.Context, client *goredis.Client) (bool, error) {
@@ -238,23 +229,19 @@ func (s *Store) Revocations(ctx context.Context, after int64, limit int) ([]stor
 	})
 }
 
-// parse reads an entry: number:kind:before:until:value.
+// parse reads an entry: number:until:sid.
 func parse(entry string) (store.Revocation, error) {
-	parts := strings.SplitN(entry, ":", 5)
-	if len(parts) < 5 {
+	parts := strings.SplitN(entry, ":", 3)
+	if len(parts) < 3 {
 		return store.Revocation{}, fmt.Errorf("a revocation is none: %.80q", entry)
 	}
 	number, faultyNumber := strconv.ParseInt(parts[0], 10, 64)
-	before, faultyBefore := strconv.ParseInt(parts[2], 10, 64)
-	until, faultyUntil := strconv.ParseInt(parts[3], 10, 64)
-	if err := errors.Join(faultyNumber, faultyBefore, faultyUntil); err != nil {
+	until, faultyUntil := strconv.ParseInt(parts[1], 10, 64)
+	id, faultyID := sessionID(parts[2])
+	if err := errors.Join(faultyNumber, faultyUntil, faultyID); err != nil {
 		return store.Revocation{}, fmt.Errorf("a revocation is none: %w", err)
 	}
-	r := store.Revocation{Number: number, Kind: revocation.Kind(parts[1]), Value: parts[4], Until: time.Unix(until, 0)}
-	if before != 0 {
-		r.Before = time.Unix(before, 0)
-	}
-	return r, nil
+	return store.Revocation{Number: number, Session: id, Until: time.Unix(until, 0)}, nil
 }
 
 // Count implements store.Store.

@@ -20,7 +20,6 @@ var (
 	extending  = script("extend")
 	ending     = script("end")
 	endingAll  = script("endall")
-	revoking   = script("revoke")
 	counting   = script("count")
 	uncounting = script("uncount")
 	sweeping   = script("sweep")

@@ -97,7 +97,7 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 			WHERE id = ?1 AND counter = ?2`},
 		{&s.extend, s.write, `UPDATE sessions SET access_until = max(access_until, ?3) WHERE id = ?1 AND counter = ?2`},
 		{&s.stream, s.read, `SELECT name, last FROM revocation_stream`},
-		{&s.revocations, s.read, `SELECT number, kind, value, issued_before, revoked_until FROM revocations WHERE number > ? ORDER BY number LIMIT ?`},
+		{&s.revocations, s.read, `SELECT number, session_id, revoked_until FROM revocations WHERE number > ? ORDER BY number LIMIT ?`},
 		{&s.count, s.write, `INSERT INTO counters (key, hits, ends_at) VALUES (?1, 1, ?2 + ?3)
 			ON CONFLICT (key) DO UPDATE SET hits = iif(ends_at <= ?2, 1, hits + 1), ends_at = iif(ends_at <= ?2, excluded.ends_at, ends_at)
 			RETURNING hits, ends_at`},
@@ -280,38 +280,11 @@ func end(ctx context.Context, tx *sql.Tx, id store.SessionID, now time.Time) (bo
 	if !until.After(now) {
 		return true, nil
 	}
-	_, err = revoke(ctx, tx, revocation.KindSession, id.String(), 0, until.Unix())
-	return true, err
-}
-
-// Revoke implements store.Store.
-func (s *Store) Revoke(ctx context.Context, r store.Revocation) (added bool, err error) {
-	var before int64
-	if !r.Before.IsZero() {
-		before = r.Before.Unix()
-	}
-	err = s.transact(ctx, "revoke", func(tx *sql.Tx) error {
-		added, err = revoke(ctx, tx, r.Kind, r.Value, before, r.Until.Unix())
-		return err
-	})
-	return added, err
-}
-
-// revoke adds a revocation under the next number, unless one that covers it is there.
-func revoke(ctx context.Context, tx *sql.Tx, kind revocation.Kind, value string, before, until int64) (bool, error) {
-	var covered bool
-	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT * FROM revocations WHERE kind = ? AND value = ? AND issued_before >= ? AND revoked_until >= ?)`,
-		kind, value, before, until).Scan(&covered); err != nil || covered {
-		return false, err
-	}
 	var number int64
-	if err := tx.QueryRowContext(ctx, `UPDATE revocation_stream SET last = last + 1 RETURNING last`).Scan(&number); err != nil {
+	if err = tx.QueryRowContext(ctx, `UPDATE revocation_stream SET last = last + 1 RETURNING last`).Scan(&number); err != nil {
 		return false, err
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO revocations (number, kind, value, issued_before, revoked_until) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (kind, value) DO UPDATE SET number = excluded.number,
-			issued_before = max(issued_before, excluded.issued_before), revoked_until = max(revoked_until, excluded.revoked_until)`,
-		number, kind, value, before, until)
+	_, err = tx.ExecContext(ctx, `INSERT INTO revocations (number, session_id, revoked_until) VALUES (?, ?, ?)`, number, id[:], until.Unix())
 	return true, err
 }
 
@@ -331,11 +304,10 @@ func (s *Store) Revocations(ctx context.Context, after int64, limit int) ([]stor
 	}
 	return scan(rows, "read revocations", func() (store.Revocation, error) {
 		var r store.Revocation
-		var before, until int64
-		err := rows.Scan(&r.Number, &r.Kind, &r.Value, &before, &until)
-		if before != 0 {
-			r.Before = time.Unix(before, 0)
-		}
+		var id []byte
+		var until int64
+		err := rows.Scan(&r.Number, &id, &until)
+		copy(r.Session[:], id)
 		r.Until = time.Unix(until, 0)
 		return r, err
 	})

@@ -12,7 +12,6 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store/sqlite"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store/storetest"
-	"github.com/latchkey-dev/latchkey/internal/revocation"
 )
 
 func TestStore(t *testing.T) {
@@ -61,10 +60,13 @@ func TestKeepsItsFilesToItself(t *testing.T) {
 func TestACopyThatIsBroughtBackGivesNoNumberOutAgain(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "sessions.db")
-	revoke := func(s *sqlite.Store, value string) int64 {
+	revoke := func(s *sqlite.Store) int64 {
 		t.Helper()
-		r := store.Revocation{Kind: revocation.KindToken, Value: value, Until: time.Now().Add(time.Hour)}
-		if ok, err := s.Revoke(t.Context(), r); err != nil || !ok {
+		n := store.Session{ID: store.NewSessionID(), User: "alice", AccessUntil: time.Now().Add(time.Hour)}
+		if _, err := s.Create(t.Context(), n, store.Limit{Sessions: 5}, store.Horizon{}); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := s.End(t.Context(), n.ID, time.Now()); err != nil || !ok {
 			t.Fatal(ok, err)
 		}
 		_, last, err := s.Stream(t.Context())
@@ -81,21 +83,21 @@ func TestACopyThatIsBroughtBackGivesNoNumberOutAgain(t *testing.T) {
 		return s
 	}
 	s := open()
-	revoke(s, "kept")
+	revoke(s)
 	s.Close()
 	copied, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s = open()
-	lost := revoke(s, "lost")
+	lost := revoke(s)
 	s.Close()
 	if err := os.WriteFile(path, copied, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s = open()
 	defer s.Close()
-	if next := revoke(s, "next"); next <= lost {
+	if next := revoke(s); next <= lost {
 		t.Errorf("got number %d after a copy was brought back, want more than %d, which followers have seen", next, lost)
 	}
 }

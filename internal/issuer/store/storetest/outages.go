@@ -147,7 +147,7 @@ func killedRotations(t *testing.T, server Server, s store.Store) {
 }
 
 func killedEnds(t *testing.T, server Server, s store.Store) {
-	seen := map[int64]string{} // what a follower was told under each number
+	seen := map[int64]store.SessionID{} // what a follower was told under each number
 	whole, untouched := 0, 0
 	for round := range 6 {
 		wait := soon(server, 100*time.Millisecond)
@@ -167,22 +167,22 @@ func killedEnds(t *testing.T, server Server, s store.Store) {
 		wait()
 		server.Start()
 		await(t, s)
-		revoked := map[string]bool{}
+		revoked := map[store.SessionID]bool{}
 		for _, r := range allRevocations(t, s) {
-			if told, known := seen[r.Number]; known && told != r.Value {
+			if told, known := seen[r.Number]; known && told != r.Session {
 				t.Fatalf("number %d was given out twice", r.Number)
 			}
-			seen[r.Number], revoked[r.Value] = r.Value, true
+			seen[r.Number], revoked[r.Session] = r.Session, true
 		}
 		for id, reported := range ended {
 			_, there := find(t, s, id)
 			switch {
-			case !there && revoked[id.String()]:
+			case !there && revoked[id]:
 				whole++
-			case there && !revoked[id.String()] && !reported:
+			case there && !revoked[id] && !reported:
 				untouched++
 			default:
-				t.Fatalf("session found %v, revoked %v, reported as ended %v", there, revoked[id.String()], reported)
+				t.Fatalf("session found %v, revoked %v, reported as ended %v", there, revoked[id], reported)
 			}
 		}
 	}

@@ -1,4 +1,4 @@
--- Times are Unix milliseconds, but for those that are compared with claims of tokens: these are Unix seconds, and named *_until and *_before.
+-- Times are Unix milliseconds, but for those that are compared with claims of tokens: these are Unix seconds, and named *_until.
 -- Whatever changes several rows is a function, so that it is one statement: nobody's lock waits for a network.
 
 CREATE TABLE latchkey_sessions (
@@ -18,11 +18,8 @@ CREATE INDEX latchkey_sessions_of_user ON latchkey_sessions (user_name, created_
 
 CREATE TABLE latchkey_revocations (
     number        BIGINT PRIMARY KEY, -- from latchkey_stream.last, never given out twice
-    kind          TEXT   NOT NULL,    -- the claim: sid, jti or sub
-    value         TEXT   NOT NULL,    -- what the claim holds
-    issued_before BIGINT NOT NULL,    -- 0: whenever issued
-    revoked_until BIGINT NOT NULL,
-    UNIQUE (kind, value)
+    session_id    BYTEA  NOT NULL,
+    revoked_until BIGINT NOT NULL
 );
 
 CREATE INDEX latchkey_revocations_by_end ON latchkey_revocations (revoked_until);
@@ -46,38 +43,22 @@ CREATE TABLE latchkey_counters (
 
 CREATE INDEX latchkey_counters_by_end ON latchkey_counters (ends_at);
 
--- Adds a revocation under the next number, unless one that covers it is there.
-CREATE FUNCTION latchkey_revoke(of_kind TEXT, of_value TEXT, before BIGINT, until BIGINT) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
-DECLARE
-    next_number BIGINT;
-BEGIN
-    PERFORM FROM latchkey_stream FOR UPDATE;
-    IF EXISTS (SELECT FROM latchkey_revocations r
-               WHERE r.kind = of_kind AND r.value = of_value AND r.issued_before >= before AND r.revoked_until >= until) THEN
-        RETURN false;
-    END IF;
-    UPDATE latchkey_stream SET last = last + 1 RETURNING last INTO next_number;
-    INSERT INTO latchkey_revocations AS r (number, kind, value, issued_before, revoked_until)
-    VALUES (next_number, of_kind, of_value, before, until)
-    ON CONFLICT (kind, value) DO UPDATE SET number = excluded.number,
-        issued_before = greatest(r.issued_before, excluded.issued_before), revoked_until = greatest(r.revoked_until, excluded.revoked_until);
-    PERFORM pg_notify('latchkey_revocations', '');
-    RETURN true;
-END $$;
-
 -- Ends sessions at a time in milliseconds, and returns those that had not ended before. All their rows are locked before the stream's, so
 -- that two of these never wait for each other.
 CREATE FUNCTION latchkey_end(ids BYTEA[], at BIGINT, leeway BIGINT) RETURNS BYTEA[] LANGUAGE plpgsql AS $$
 DECLARE
     ended  BYTEA[];
     untils BIGINT[];
+    next   BIGINT;
 BEGIN
     WITH gone AS (DELETE FROM latchkey_sessions s WHERE s.id = ANY (ids) RETURNING s.id, s.created_at, s.access_until)
     SELECT coalesce(array_agg(g.id ORDER BY g.created_at DESC, g.id), '{}'), array_agg(g.access_until + leeway ORDER BY g.created_at DESC, g.id)
     INTO ended, untils FROM gone g;
     FOR i IN 1 .. cardinality(ended) LOOP
         IF untils[i] * 1000 > at THEN
-            PERFORM latchkey_revoke('sid', translate(rtrim(encode(ended[i], 'base64'), '='), '+/', '-_'), 0, untils[i]);
+            UPDATE latchkey_stream SET last = last + 1 RETURNING last INTO next;
+            INSERT INTO latchkey_revocations (number, session_id, revoked_until) VALUES (next, ended[i], untils[i]);
+            PERFORM pg_notify('latchkey_revocations', '');
         END IF;
     END LOOP;
     RETURN ended;

@@ -1,38 +1,17 @@
 -- What all scripts share, before each of them. A script runs alone, and either whole or not at all: because of its first line Redis refuses it
 -- at its start when it has no memory left or cannot write its log.
 --
--- Times are Unix milliseconds, but for those that are compared with claims of tokens: these are Unix seconds, and named until and before.
+-- Times are Unix milliseconds, but for those that are compared with claims of tokens: these are Unix seconds, and named until.
 --
 --   {latchkey}:stream              hash: schema, owner, name, last
 --   {latchkey}:session:<sid>       hash: user, secret, counter, created, rotated, until, address, agent, data
 --   {latchkey}:user:<name>         sorted set: sid by created
---   {latchkey}:revocations         sorted set: entry by number; an entry is number:kind:before:until:value
+--   {latchkey}:revocations         sorted set: entry by number; an entry is number:until:sid
 --   {latchkey}:revocations-by-end  sorted set: entry by until
---   {latchkey}:revoked             hash: kind:value to entry
 --   {latchkey}:count:<hash>        hash: hits, ends; gone by itself
 local P = '{latchkey}:'
 
 local function text(number) return string.format('%.0f', number) end
-
--- revoke adds a revocation under the next number, unless one that covers it is there.
-local function revoke(kind, value, before, untl)
-    local known = redis.call('HGET', P .. 'revoked', kind .. ':' .. value)
-    if known then
-        local b, u = string.match(known, '^%d+:%a+:(%d+):(%d+):')
-        b, u = tonumber(b), tonumber(u)
-        if b >= before and u >= untl then return 0 end
-        before, untl = math.max(before, b), math.max(untl, u)
-        redis.call('ZREM', P .. 'revocations', known)
-        redis.call('ZREM', P .. 'revocations-by-end', known)
-    end
-    local number = redis.call('HINCRBY', P .. 'stream', 'last', 1)
-    local entry = text(number) .. ':' .. kind .. ':' .. text(before) .. ':' .. text(untl) .. ':' .. value
-    redis.call('ZADD', P .. 'revocations', text(number), entry)
-    redis.call('ZADD', P .. 'revocations-by-end', text(untl), entry)
-    redis.call('HSET', P .. 'revoked', kind .. ':' .. value, entry)
-    redis.call('PUBLISH', P .. 'revocations', '')
-    return 1
-end
 
 -- finish ends a session and reports whether it had not ended before.
 local function finish(sid, at, leeway)
@@ -42,7 +21,13 @@ local function finish(sid, at, leeway)
     redis.call('DEL', key)
     redis.call('ZREM', P .. 'user:' .. kept[1], sid)
     local untl = tonumber(kept[2]) + leeway
-    if untl * 1000 > at then revoke('sid', sid, 0, untl) end
+    if untl * 1000 > at then
+        local number = redis.call('HINCRBY', P .. 'stream', 'last', 1)
+        local entry = text(number) .. ':' .. text(untl) .. ':' .. sid
+        redis.call('ZADD', P .. 'revocations', text(number), entry)
+        redis.call('ZADD', P .. 'revocations-by-end', text(untl), entry)
+        redis.call('PUBLISH', P .. 'revocations', '')
+    end
     return true
 end
 

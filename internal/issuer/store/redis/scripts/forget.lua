@@ -1,9 +1,7 @@
 -- ARGV: now in seconds, limit
 local gone = redis.call('ZRANGEBYSCORE', P .. 'revocations-by-end', '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
 for _, entry in ipairs(gone) do
-    local kind, value = string.match(entry, '^%d+:(%a+):%d+:%d+:(.*)$')
     redis.call('ZREM', P .. 'revocations', entry)
     redis.call('ZREM', P .. 'revocations-by-end', entry)
-    redis.call('HDEL', P .. 'revoked', kind .. ':' .. value)
 end
 return #gone

@@ -1,4 +1,4 @@
--- Times are Unix milliseconds, but for those that are compared with claims of tokens: these are Unix seconds, and named *_until and *_before.
+-- Times are Unix milliseconds, but for those that are compared with claims of tokens: these are Unix seconds, and named *_until.
 
 CREATE TABLE sessions (
     id           BLOB    PRIMARY KEY, -- 16 random bytes
@@ -17,11 +17,8 @@ CREATE INDEX sessions_of_user ON sessions (user_name, created_at);
 
 CREATE TABLE revocations (
     number         INTEGER PRIMARY KEY, -- from revocation_stream.last, never given out twice
-    kind           TEXT    NOT NULL,    -- the claim: sid, jti or sub
-    value          TEXT    NOT NULL,    -- what the claim holds
-    issued_before  INTEGER NOT NULL,    -- 0: whenever issued
-    revoked_until  INTEGER NOT NULL,
-    UNIQUE (kind, value)
+    session_id     BLOB    NOT NULL,
+    revoked_until  INTEGER NOT NULL
 ) STRICT;
 
 CREATE INDEX revocations_by_end ON revocations (revoked_until);
