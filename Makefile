@@ -30,6 +30,7 @@ demo: build ## Run the main job before your eyes, on a real API server (KEEP=1 l
 test: ## Run every test, with the race detector
 	@assets=$$(test/controlplane/build); echo "compiling and running the tests (cold: about ten minutes, warm: about two)"; \
 	KUBEBUILDER_ASSETS=$$assets $(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 20m ./...
+	@cat test/output/web/*.txt # what the browser's half was asked
 
 e2e: ## Run the tests that need a real cluster: KUBECONFIG's, or a node of their own (Debian, root; RUN=pattern, KEEP=1)
 	@test/e2e/run

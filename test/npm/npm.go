@@ -61,6 +61,24 @@ func (p *Project) Write(t testing.TB, name, text string) {
 	}
 }
 
+// Copy puts files and directories of another directory beside the packages. Those must not be there already.
+func (p *Project) Copy(t testing.TB, from string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		info, err := os.Stat(filepath.Join(from, name))
+		if err == nil && info.IsDir() {
+			err = os.CopyFS(filepath.Join(p.Dir, name), os.DirFS(filepath.Join(from, name)))
+		} else if err == nil {
+			var text []byte
+			text, err = os.ReadFile(filepath.Join(from, name))
+			p.Write(t, name, string(text))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Node runs a script of the directory, and returns what it prints, without white space around it.
 func (p *Project) Node(t testing.TB, script string, args ...string) (string, error) {
 	t.Helper()
