@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/crossorigin"
+	"github.com/latchkey-dev/latchkey/internal/tracing"
 	"github.com/latchkey-dev/latchkey/sidecar/gate"
-	"github.com/latchkey-dev/latchkey/sidecar/tracing"
 )
 
 // answer is the way back to the caller, whoever answers: the app, the token service or the sidecar itself. It notes what went over it, and why.

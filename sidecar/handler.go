@@ -67,7 +67,9 @@ func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 	}
 	if current.routes != nil && current.routes.Covers(path) {
 		w.reason = reasonSession
-		current.routes.Serve(w, w.origins.Vouch(r), path)
+		asked := w.origins.Vouch(r)
+		w.span.Announce(asked.Header)
+		current.routes.Serve(w, asked, path)
 		return
 	}
 

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
-	"github.com/latchkey-dev/latchkey/sidecar/tracing"
+	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
 
 // reasonSession is why a request that the token service answers was let through.
@@ -18,7 +18,7 @@ func (s *sidecar) begin(w http.ResponseWriter, r *http.Request) *answer {
 	if a.current != nil {
 		a.origins = a.current.gate.Origins()
 		if a.current.tracer != nil {
-			a.span = a.current.tracer.Start(r, tracing.Incoming(r.Header), a.began)
+			a.span = a.current.tracer.Start(r, r.Method, tracing.Incoming(r.Header), a.began)
 		}
 	}
 	return a

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
 
 // line is one of the access log.
@@ -134,7 +135,7 @@ func TestSpansReachTheCollectorAndTheAppIsCalledFromThem(t *testing.T) {
 	server := httptest.NewServer(spans)
 	defer server.Close()
 	b := w.bundle()
-	b.Tracing = &bundle.Tracing{Endpoint: server.URL + "/otlp", SamplingPercent: 100}
+	b.Tracing = &tracing.Config{Endpoint: server.URL + "/otlp", SamplingPercent: 100}
 	w.mount(b)
 	w.start()
 
@@ -181,7 +182,7 @@ func TestCollectorThatHangsHoldsUpNothing(t *testing.T) {
 	check(t, err)
 	defer silent.Close()
 	b := w.bundle()
-	b.Tracing = &bundle.Tracing{Endpoint: "http://" + w.appIP + ":4318", SamplingPercent: 100}
+	b.Tracing = &tracing.Config{Endpoint: "http://" + w.appIP + ":4318", SamplingPercent: 100}
 	b.AccessLog = bundle.AccessLogOff
 	w.mount(b)
 	w.start()

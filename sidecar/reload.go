@@ -5,15 +5,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/filetree"
+	"github.com/latchkey-dev/latchkey/internal/tracing"
 	"github.com/latchkey-dev/latchkey/sidecar/gate"
 	"github.com/latchkey-dev/latchkey/sidecar/tokenservice"
-	"github.com/latchkey-dev/latchkey/sidecar/tracing"
 )
 
 // snapshot is one bundle in force: immutable, swapped whole.
@@ -151,7 +150,12 @@ func (s *sidecar) apply(ctx context.Context, tree filetree.Tree) error {
 	} else {
 		next.app = newApp(s.appHost, next.traffic.upstream, s.log)
 	}
-	next.accessLog, next.tracer = parsed.AccessLog, s.tracerFor(parsed.Tracing, last) //nolint:contextcheck // what is queued is sent after ctx has ended, too
+	next.accessLog = parsed.AccessLog
+	var tracer *tracing.Tracer
+	if last != nil {
+		tracer = last.tracer
+	}
+	next.tracer = tracing.Renew(tracer, parsed.Tracing, "latchkey-sidecar", func(spans int) { s.metrics.spansDropped.Add(float64(spans)) }) //nolint:contextcheck // what is queued is sent after ctx has ended, too
 	follow.Start(ctx)
 	refetch.Start()
 	s.current.Store(next)
@@ -166,20 +170,4 @@ func (s *sidecar) apply(ctx context.Context, tree filetree.Tree) error {
 		last.tracer.Close()
 	}
 	return nil
-}
-
-// tracerFor returns the tracer that the last snapshot has, if it is still what the policy asks for, or a new one.
-func (s *sidecar) tracerFor(asked *bundle.Tracing, last *snapshot) *tracing.Tracer {
-	if asked == nil {
-		return nil
-	}
-	config := tracing.Config{Endpoint: asked.Endpoint, SamplingPercent: float64(asked.SamplingPercent)}
-	if last != nil && last.tracer != nil && last.tracer.Config() == config {
-		return last.tracer
-	}
-	pod, err := os.Hostname()
-	if err != nil {
-		pod = "unknown"
-	}
-	return tracing.New(config, pod, func(spans int) { s.metrics.spansDropped.Add(float64(spans)) })
 }

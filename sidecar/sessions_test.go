@@ -24,7 +24,8 @@ func TestSignInRoutesGoToTheTokenService(t *testing.T) {
 	got := w.send("POST", "http://"+w.podIP+":"+port+"/auth/login?next=/", w.token("alice", nil), `{"password":"hunter2"}`,
 		"Content-Type: application/json", "Origin: https://shop.example", "Sec-Fetch-Site: same-origin", "User-Agent: browser",
 		"Cookie: theme=dark; __Secure-latchkey-refresh=latchkey-cookie-secret", "Cookie: __Secure-latchkey-refresh=tossed",
-		"X-Forwarded-For: 192.0.2.7", "X-Forwarded-Prefix: /evil", "X-Auth-Subject: mallory", "X-Other: 1", "Latchkey-Sidecar: forged", "Accept-Encoding: identity")
+		"X-Forwarded-For: 192.0.2.7", "X-Forwarded-Prefix: /evil", "X-Auth-Subject: mallory", "X-Other: 1", "Latchkey-Sidecar: forged", "Accept-Encoding: identity",
+		"Traceparent: "+incoming, "Tracestate: a=1")
 	if got.Status != http.StatusTeapot || got.Body != `{"access_token":"x"}` || !strings.HasPrefix(got.Header.Get("Set-Cookie"), "__Secure-") {
 		t.Errorf("got %+v, want the token service's answer", got)
 	}
@@ -33,6 +34,7 @@ func TestSignInRoutesGoToTheTokenService(t *testing.T) {
 		Header: http.Header{
 			"Content-Type": {"application/json"}, "Content-Length": {"22"}, "Origin": {"https://shop.example"}, "Sec-Fetch-Site": {"same-origin"},
 			"User-Agent": {"browser"}, "X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Prefix": {"/auth"}, "Latchkey-Sidecar": {service.token.Encode()},
+			"Traceparent": {incoming}, "Tracestate": {"a=1"},
 			"Cookie": {"__Secure-latchkey-refresh=latchkey-cookie-secret", "__Secure-latchkey-refresh=tossed"},
 		},
 	}}

@@ -500,7 +500,7 @@ type Tracing struct {
 	// +required
 	Endpoint string `json:"endpoint,omitempty"`
 
-	// samplingPercent is how many of the traces that begin at the sidecar are recorded, 0 to 100. Default: 10. A caller that brings a trace
+	// samplingPercent is how many of the traces that begin here are recorded, 0 to 100. Default: 10. A caller that brings a trace
 	// context has decided already: its traces are recorded if it says so.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100

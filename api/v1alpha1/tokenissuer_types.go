@@ -50,6 +50,10 @@ type TokenIssuerSpec struct {
 	// +kubebuilder:validation:Maximum=20
 	// +optional
 	Replicas int32 `json:"replicas,omitempty"`
+
+	// tracing sends spans of requests to a collector. Unset: none are made. A trace context that comes with a sign-in reaches the webhook either way.
+	// +optional
+	Tracing *Tracing `json:"tracing,omitempty"`
 }
 
 // AccessToken shapes the access tokens: JWTs of type at+jwt (RFC 9068).

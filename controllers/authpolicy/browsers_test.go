@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/credential"
 	"github.com/latchkey-dev/latchkey/internal/crossorigin"
+	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
 
 func TestWhatASpecSaysAboutRequestsReachesTheBundle(t *testing.T) {
@@ -35,7 +36,7 @@ func TestWhatASpecSaysAboutRequestsReachesTheBundle(t *testing.T) {
 	}); diff != "" {
 		t.Errorf("got -, want + of other origins:\n%s", diff)
 	}
-	if got.AccessLog != bundle.AccessLogAll || cmp.Diff(got.Tracing, &bundle.Tracing{Endpoint: "http://collector:4318", SamplingPercent: 10}) != "" {
+	if got.AccessLog != bundle.AccessLogAll || cmp.Diff(got.Tracing, &tracing.Config{Endpoint: "http://collector:4318", SamplingPercent: 10}) != "" {
 		t.Errorf("got access log %q and tracing %v, want All, and a tenth to the collector", got.AccessLog, got.Tracing)
 	}
 	if got, want := b.message("p", "WarningFree"), "tokenSources[1].query: proxies and browsers write URLs down, and so tokens"; got != want {

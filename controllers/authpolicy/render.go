@@ -42,7 +42,7 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source, shown certificate) (
 		invalid(err)
 	}
 	b := &bundle.Bundle{Policy: policyspec.Document(spec), TokenSources: policyspec.TokenSources(spec), CORS: policyspec.CORS(spec)}
-	b.AccessLog, b.Tracing = bundle.AccessLog(spec.AccessLog), tracing(spec)
+	b.AccessLog, b.Tracing = bundle.AccessLog(spec.AccessLog), spans(spec)
 	traffic(b, spec)
 	if b.Certificate = shown.found; shown.missing != nil {
 		problems = append(problems, *shown.missing)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/issuer/config"
+	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
 
 const (
@@ -47,6 +48,7 @@ func renderConfig(issuer *v1alpha1.TokenIssuer, accounts Accounts) (*applycore.C
 		OnLimit:            config.OnLimit(spec.Sessions.OnLimit),
 		IPBinding:          config.IPBinding(spec.Sessions.IPBinding),
 		Login:              renderLogin(issuer, accounts),
+		Tracing:            renderTracing(spec.Tracing),
 	}).Marshal()
 	if err != nil {
 		return nil, err
@@ -54,6 +56,13 @@ func renderConfig(issuer *v1alpha1.TokenIssuer, accounts Accounts) (*applycore.C
 	return applycore.ConfigMap(objectName(issuer), issuer.Namespace).
 		WithLabels(labels(issuer)).
 		WithData(map[string]string{config.File: string(document)}), nil
+}
+
+func renderTracing(asked *v1alpha1.Tracing) *tracing.Config {
+	if asked == nil {
+		return nil
+	}
+	return &tracing.Config{Endpoint: asked.Endpoint, SamplingPercent: ptr.Deref(asked.SamplingPercent, 0)} // the API server fills in the default
 }
 
 func renderLogin(issuer *v1alpha1.TokenIssuer, accounts Accounts) config.Login {

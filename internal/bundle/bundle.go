@@ -9,6 +9,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/crossorigin"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/sidecartoken"
+	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
 
 const (
@@ -33,7 +34,7 @@ type Bundle struct {
 	// AccessLog says of which requests there is a line; "" means AccessLogDenied.
 	AccessLog AccessLog
 	// Tracing is where spans go; nil sends none.
-	Tracing *Tracing
+	Tracing *tracing.Config
 
 	// Certificate makes the sidecar speak TLS to callers; nil: plain HTTP.
 	Certificate *Certificate

@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/sidecartoken"
 	"github.com/latchkey-dev/latchkey/internal/strictjson"
+	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
 
 // version is the one that this package reads and writes.
@@ -30,8 +31,8 @@ type document struct {
 	TokenSources []credential.Source   `json:"tokenSources,omitempty"`
 	CORS         *crossorigin.Document `json:"cors,omitempty"`
 
-	AccessLog AccessLog `json:"accessLog,omitempty"`
-	Tracing   *Tracing  `json:"tracing,omitempty"`
+	AccessLog AccessLog       `json:"accessLog,omitempty"`
+	Tracing   *tracing.Config `json:"tracing,omitempty"`
 
 	TLS        *certificateDocument `json:"tls,omitempty"`
 	Upstream   upstreamDocument     `json:"upstream,omitzero"`

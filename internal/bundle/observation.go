@@ -1,10 +1,5 @@
 package bundle
 
-import (
-	"net/url"
-	"strings"
-)
-
 // AccessLog says of which requests a sidecar writes a line.
 type AccessLog string
 
@@ -17,14 +12,6 @@ const (
 	AccessLogAll AccessLog = "All"
 )
 
-// Tracing says where a sidecar sends spans.
-type Tracing struct {
-	// Endpoint is the base URL of a collector that takes OTLP over HTTP.
-	Endpoint string `json:"endpoint"`
-	// SamplingPercent is how many of the traces that begin at the sidecar are recorded.
-	SamplingPercent int32 `json:"samplingPercent"`
-}
-
 // checkObservation checks both, and leaves it to fail to say what is wrong.
 func (b *Bundle) checkObservation(fail func(path, problem string)) {
 	switch b.AccessLog {
@@ -32,18 +19,7 @@ func (b *Bundle) checkObservation(fail func(path, problem string)) {
 	default:
 		fail("accessLog", "must be Off, Denied or All")
 	}
-	if b.Tracing == nil {
-		return
+	if b.Tracing != nil {
+		b.Tracing.Check(func(path, problem string) { fail("tracing."+path, problem) })
 	}
-	if !isBaseURL(b.Tracing.Endpoint) {
-		fail("tracing.endpoint", "must be an http or https URL with a host, and without user, query or fragment")
-	}
-	if b.Tracing.SamplingPercent < 0 || b.Tracing.SamplingPercent > 100 {
-		fail("tracing.samplingPercent", "must be between 0 and 100")
-	}
-}
-
-func isBaseURL(raw string) bool {
-	u, err := url.Parse(raw)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil && !strings.ContainsAny(raw, "?#")
 }

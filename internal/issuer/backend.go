@@ -65,6 +65,7 @@ func bearer(r *http.Request) (string, bool) {
 func (h *handler) backendLogin(w http.ResponseWriter, r *http.Request, m *material) error {
 	backend, err := m.backends.authenticate(r, h.sessions.now())
 	if err != nil {
+		h.auditFor(r, h.deviceOf(r, m)).with("user", unknownUser).refused(eventSignIn, err)
 		return err
 	}
 	way, err := carrierOf(r, m)
@@ -85,8 +86,10 @@ func (h *handler) backendLogin(w http.ResponseWriter, r *http.Request, m *materi
 		return malformed(err.Error())
 	}
 	device := newDevice(named.Address, named.UserAgent)
-	g, err := h.sessions.begin(r.Context(), m, identity{user: user, foreign: true}, device, h.log.With("backend", backend, "address", device.Address))
+	log := h.auditFor(r, device).with("by", backend)
+	g, err := h.sessions.begin(r.Context(), m, identity{user: user, foreign: true}, device, log)
 	if err != nil {
+		log.with("user", user.Name).refused(eventSignIn, err)
 		return err
 	}
 	return way.grant(w, g)
@@ -94,8 +97,10 @@ func (h *handler) backendLogin(w http.ResponseWriter, r *http.Request, m *materi
 
 // backendLogout ends all sessions of a user: their password was changed, or they are not to be let in any more.
 func (h *handler) backendLogout(w http.ResponseWriter, r *http.Request, m *material) error {
+	log := h.auditFor(r, h.deviceOf(r, m))
 	backend, err := m.backends.authenticate(r, h.sessions.now())
 	if err != nil {
+		log.with("user", unknownUser).refused(eventSignOutAll, err)
 		return err
 	}
 	var named struct {
@@ -107,7 +112,7 @@ func (h *handler) backendLogout(w http.ResponseWriter, r *http.Request, m *mater
 	if named.Username == "" {
 		return malformed("username is missing")
 	}
-	if err := h.sessions.endAll(r.Context(), named.Username, store.SessionID{}, endedByBackend, h.log.With("backend", backend)); err != nil {
+	if err := h.sessions.endAll(r.Context(), named.Username, store.SessionID{}, endedByBackend, log.with("by", backend)); err != nil {
 		return err
 	}
 	noContent(w)

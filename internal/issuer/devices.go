@@ -72,7 +72,7 @@ func (h *handler) endSession(w http.ResponseWriter, r *http.Request, m *material
 	if err != nil {
 		return errNoSuchSession
 	}
-	if err := h.sessions.end(r.Context(), own, id, h.logFor(r, m)); err != nil {
+	if err := h.sessions.end(r.Context(), own, id, h.auditFor(r, h.deviceOf(r, m))); err != nil {
 		return err
 	}
 	noContent(w)
@@ -85,7 +85,7 @@ func (h *handler) endOthers(w http.ResponseWriter, r *http.Request, m *material)
 	if err != nil {
 		return err
 	}
-	if err := h.sessions.endAll(r.Context(), own.User, own.ID, endedByUser, h.logFor(r, m)); err != nil {
+	if err := h.sessions.endAll(r.Context(), own.User, own.ID, endedByUser, h.auditFor(r, h.deviceOf(r, m))); err != nil {
 		return err
 	}
 	noContent(w)
@@ -102,7 +102,7 @@ func (h *handler) logoutAll(w http.ResponseWriter, r *http.Request, m *material)
 	if err != nil {
 		return err
 	}
-	if err := h.sessions.endAll(r.Context(), own.User, store.SessionID{}, endedByUser, h.logFor(r, m)); err != nil {
+	if err := h.sessions.endAll(r.Context(), own.User, store.SessionID{}, endedByUser, h.auditFor(r, h.deviceOf(r, m))); err != nil {
 		return err
 	}
 	way.clear(w)

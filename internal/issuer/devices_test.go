@@ -224,7 +224,7 @@ func TestRefreshFromAnotherNetwork(t *testing.T) {
 			if want := "latchkey_issuer_network_changes_total " + tc.counted + "\n"; !strings.Contains(metrics, want) {
 				t.Errorf("the metrics lack %q", want)
 			}
-			if got := strings.Contains(w.log.String(), "refresh from another network"); got != tc.logged {
+			if got := strings.Contains(w.log.String(), `"reason":"network_changed","before":"192.0.2.99"`); got != tc.logged {
 				t.Errorf("logged: got %v, want %v", got, tc.logged)
 			}
 		})

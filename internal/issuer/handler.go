@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
+	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
 
 // The routes. Apps reach all but the last four under their policy's prefix, through the sidecar. The last four are for the cluster.
@@ -72,7 +73,18 @@ func (h *handler) routes() http.Handler {
 // methods are what a route does, by method.
 type methods map[string]func(http.ResponseWriter, *http.Request, *material) error
 
-// route serves what needs the whole material. A route without a name is not timed.
+// statusWriter remembers what was answered.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// route serves what needs the whole material. A route without a name lasts: it is not timed, and is no span.
 func (h *handler) route(name string, does methods) http.Handler {
 	allowed := strings.Join(slices.Sorted(maps.Keys(does)), ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -82,17 +94,25 @@ func (h *handler) route(name string, does methods) http.Handler {
 			(&refusal{status: http.StatusMethodNotAllowed, reason: ReasonMethodNotAllowed}).write(w)
 			return
 		}
-		start := time.Now()
-		result := h.serve(w, r, serve)
-		if name != "" {
-			h.metrics.answered(name, result, time.Since(start))
+		if name == "" {
+			h.serve(w, r, h.materials.load(), serve)
+			return
 		}
+		m, start := h.materials.load(), time.Now()
+		span := m.tracer.Start(r, r.Method+" "+name, tracing.Incoming(r.Header), start)
+		span.Announce(r.Header)
+		told := &statusWriter{w, http.StatusOK}
+		result := h.serve(told, r, m, serve)
+		now := time.Now()
+		h.metrics.answered(name, result, now.Sub(start))
+		span.End(now, tracing.Outcome{Status: told.status, Attributes: []tracing.Attribute{
+			{Key: "http.request.method", Value: r.Method}, {Key: "http.route", Value: name}, {Key: "latchkey.reason", Value: result},
+		}})
 	})
 }
 
 // serve serves one request and returns how it went: "ok" or the reason of the refusal.
-func (h *handler) serve(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter, *http.Request, *material) error) string {
-	m := h.materials.load()
+func (h *handler) serve(w http.ResponseWriter, r *http.Request, m *material, serve func(http.ResponseWriter, *http.Request, *material) error) string {
 	var err error = errNotReady
 	if m.missing() == "" {
 		err = serve(w, r, m)
@@ -134,8 +154,15 @@ func (h *handler) login(w http.ResponseWriter, r *http.Request, m *material) err
 	if err = readJSON(w, r, &credentials, `{"username":"...","password":"..."}`); err != nil {
 		return err
 	}
-	g, err := h.sessions.login(r.Context(), m, credentials.Username, []byte(credentials.Password), h.deviceOf(r, m), h.logFor(r, m))
+	device := h.deviceOf(r, m)
+	log := h.auditFor(r, device)
+	g, err := h.sessions.login(r.Context(), m, credentials.Username, []byte(credentials.Password), device, log)
 	if err != nil {
+		name := unknownUser
+		if m.knows(credentials.Username) {
+			name = credentials.Username
+		}
+		log.with("user", name).refused(eventSignIn, err)
 		return err
 	}
 	return way.grant(w, g)
@@ -150,7 +177,8 @@ func (h *handler) refresh(w http.ResponseWriter, r *http.Request, m *material) e
 	if err != nil {
 		return err
 	}
-	g, err := h.sessions.refresh(r.Context(), m, token, h.deviceOf(r, m), h.logFor(r, m))
+	device := h.deviceOf(r, m)
+	g, err := h.sessions.refresh(r.Context(), m, token, device, h.auditFor(r, device))
 	if err != nil {
 		return err
 	}
@@ -166,7 +194,7 @@ func (h *handler) logout(w http.ResponseWriter, r *http.Request, m *material) er
 	if err != nil && !errors.Is(err, errNoSession) {
 		return err
 	}
-	if err := h.sessions.logout(r.Context(), token, h.logFor(r, m)); err != nil {
+	if err := h.sessions.logout(r.Context(), token, h.auditFor(r, h.deviceOf(r, m))); err != nil {
 		return err
 	}
 	way.clear(w)
@@ -187,8 +215,3 @@ func (h *handler) keys(w http.ResponseWriter, _ *http.Request, m *material) erro
 
 // cachePublic lets everybody keep what is public for a minute: less than any publishLead worth having.
 const cachePublic = "public, max-age=60"
-
-// logFor says where a request came from.
-func (h *handler) logFor(r *http.Request, m *material) *slog.Logger {
-	return h.log.With("address", h.deviceOf(r, m).Address, "peer", r.RemoteAddr)
-}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 	"github.com/latchkey-dev/latchkey/internal/issuer/users"
@@ -77,11 +78,11 @@ func (m *material) knows(name string) bool {
 
 // authenticate checks a password when there is room for it, or has the app check it. It returns errInvalidCredentials for every name and
 // password that do not go together, for whatever reason.
-func (s *sessions) authenticate(ctx context.Context, m *material, name string, password []byte, device store.Device) (identity, error) {
+func (s *sessions) authenticate(ctx context.Context, m *material, name string, password []byte, device store.Device, trace http.Header) (identity, error) {
 	switch {
 	case m.webhook != nil:
 		user, err := m.webhook.Ask(ctx, m.webhookSecrets, webhook.Attempt{
-			Username: name, Password: string(password), Address: device.Address, UserAgent: device.UserAgent,
+			Username: name, Password: string(password), Address: device.Address, UserAgent: device.UserAgent, Trace: trace,
 		}, s.now())
 		switch {
 		case errors.Is(err, webhook.ErrRefused):

@@ -22,12 +22,20 @@ import (
 // startWithWebhook runs a token service whose users the app knows.
 func startWithWebhook(t *testing.T, check func(webhook.Attempt) (status int, answer string)) *world {
 	t.Helper()
+	w := newWorldWithWebhook(t, func(a webhook.Attempt, _ http.Header) (int, string) { return check(a) }, func(*config.Config) {})
+	w.run()
+	return w
+}
+
+// newWorldWithWebhook makes such a world, in which nothing runs yet.
+func newWorldWithWebhook(t *testing.T, check func(webhook.Attempt, http.Header) (status int, answer string), change func(*config.Config)) *world {
+	t.Helper()
 	app := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var attempt webhook.Attempt
 		if err := json.NewDecoder(r.Body).Decode(&attempt); err != nil {
 			t.Error(err)
 		}
-		status, answer := check(attempt)
+		status, answer := check(attempt, r.Header)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, answer)
@@ -39,10 +47,10 @@ func startWithWebhook(t *testing.T, check func(webhook.Attempt) (status int, ans
 		URL: app.URL, Timeout: 5 * time.Second,
 		CertificateAuthority: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: app.Certificate().Raw})),
 	}}
+	change(&c)
 	w.writeConfig(c)
 	w.write("webhook", webhook.SecretFile, []byte("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
 	w.without, w.with = "users", "webhook"
-	w.run()
 	return w
 }
 

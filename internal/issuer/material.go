@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/keyset"
 	"github.com/latchkey-dev/latchkey/internal/sidecartoken"
 	"github.com/latchkey-dev/latchkey/internal/signing"
+	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
 
 // material is what the mounted files say. It is immutable; a request works with one from start to end.
@@ -30,6 +31,8 @@ type material struct {
 	webhook        *webhook.Client
 	webhookSecrets webhook.Secrets
 	backends       *backends
+
+	tracer *tracing.Tracer // nil: nobody asks for spans
 }
 
 // keys is what the SigningKey's Secret holds.
@@ -62,6 +65,8 @@ func (m *material) missing() string {
 
 // materials holds the current material. Each part is replaced on its own when its volume changes.
 type materials struct {
+	dropped func(spans int) // is told what the collector did not take
+
 	mu      sync.Mutex // one replacement at a time
 	current atomic.Pointer[material]
 }
@@ -98,10 +103,14 @@ func (m *materials) applyConfig(tree filetree.Tree) error {
 	if w := parsed.Login.Webhook; w != nil {
 		hook = webhook.New(w)
 	}
-	before := m.load().webhook
-	m.replace(func(m *material) { m.config, m.backends, m.webhook = parsed, backends, hook })
-	if before != nil {
-		before.Close()
+	before := m.load()
+	tracer := tracing.Renew(before.tracer, parsed.Tracing, "latchkey-issuer", m.dropped)
+	m.replace(func(m *material) { m.config, m.backends, m.webhook, m.tracer = parsed, backends, hook, tracer })
+	if before.webhook != nil {
+		before.webhook.Close()
+	}
+	if before.tracer != tracer {
+		before.tracer.Close()
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ type metrics struct {
 	streams   prometheus.Gauge
 	volumes   *prometheus.CounterVec
 	rejected  *prometheus.GaugeVec
+	spans     prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -54,7 +55,11 @@ func newMetrics() *metrics {
 			Help: "1 while what a volume holds is not in force because it is faulty.",
 		}, []string{"volume"}),
 	}
-	m.registry.MustRegister(m.requests, m.refreshes, m.ends, m.moved, m.streams, m.volumes, m.rejected,
+	m.spans = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "latchkey_issuer_spans_dropped_total",
+		Help: "Spans that the collector did not take in time.",
+	})
+	m.registry.MustRegister(m.spans, m.requests, m.refreshes, m.ends, m.moved, m.streams, m.volumes, m.rejected,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, why := range []string{endedByLogout, endedByRevoke, endedByLimit, endedByReuse, endedByIdle, endedByAge,
 		endedByNetwork, endedByRemoval, endedByPassword, endedByUser, endedByBackend} {

@@ -56,7 +56,8 @@ func (h *handler) token(w http.ResponseWriter, r *http.Request, m *material) err
 	case parameters["refresh_token"] == "":
 		return malformed("refresh_token is missing")
 	}
-	g, err := h.sessions.refresh(r.Context(), m, parameters["refresh_token"], h.deviceOf(r, m), h.logFor(r, m))
+	device := h.deviceOf(r, m)
+	g, err := h.sessions.refresh(r.Context(), m, parameters["refresh_token"], device, h.auditFor(r, device))
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func (h *handler) revoke(w http.ResponseWriter, r *http.Request, m *material) er
 	if token == "" {
 		return malformed("token is missing")
 	}
-	if err := h.sessions.revoke(r.Context(), m, token, h.logFor(r, m)); err != nil {
+	if err := h.sessions.revoke(r.Context(), m, token, h.auditFor(r, h.deviceOf(r, m))); err != nil {
 		return err
 	}
 	w.Header().Set("Cache-Control", "no-store")

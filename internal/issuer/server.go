@@ -57,7 +57,8 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 	clock := newClock(kept, o.Now, log)
 	journal := newJournal(kept, clock.now, log)
 	metrics.follows(journal)
-	materials := &materials{}
+	materials := &materials{dropped: func(spans int) { metrics.spans.Add(float64(spans)) }}
+	defer func() { materials.load().tracer.Close() }()
 	volumes := []*volume{
 		{name: volumeConfig, dir: o.Config, apply: materials.applyConfig, metrics: metrics, log: log},
 		{name: volumeRing, dir: o.Ring, apply: materials.applyRing, metrics: metrics, log: log},

@@ -141,7 +141,7 @@ func TestAnOldRefreshTokenEndsTheSession(t *testing.T) {
 			if _, metrics, err := w.tryAdmin("/metrics"); err != nil || !strings.Contains(metrics, `latchkey_issuer_sessions_ended_total{why="reuse"} 1`) {
 				t.Errorf("the reuse was not counted (%v)", err)
 			}
-			if !strings.Contains(w.log.String(), `"refresh token used again"`) {
+			if !strings.Contains(w.log.String(), `"event":"refresh","outcome":"failure"`) {
 				t.Error("the reuse was not logged")
 			}
 		})

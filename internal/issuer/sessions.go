@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -53,7 +52,7 @@ const (
 )
 
 // login checks a password and starts a session.
-func (s *sessions) login(ctx context.Context, m *material, name string, password []byte, device store.Device, log *slog.Logger) (grant, error) {
+func (s *sessions) login(ctx context.Context, m *material, name string, password []byte, device store.Device, log audit) (grant, error) {
 	leave, err := s.doors.enter()
 	if err != nil {
 		return grant{}, err
@@ -61,21 +60,12 @@ func (s *sessions) login(ctx context.Context, m *material, name string, password
 	defer leave()
 	takeBack, err := s.guesses.admit(ctx, name, device.Address)
 	if err != nil {
-		var refused *refusal
-		if errors.As(err, &refused) {
-			log.Warn("sign-in refused", "why", refused.reason)
-		}
 		return grant{}, err
 	}
-	who, err := s.authenticate(ctx, m, name, password, device)
-	if errors.Is(err, errInvalidCredentials) {
-		if !m.knows(name) {
-			name = "(unknown)" // people type their password into the wrong field
-		}
-		log.Warn("sign-in refused", "user", name, "why", ReasonInvalidCredentials)
-		return grant{}, err
+	who, err := s.authenticate(ctx, m, name, password, device, log.trace)
+	if !errors.Is(err, errInvalidCredentials) {
+		takeBack()
 	}
-	takeBack()
 	if err != nil {
 		return grant{}, err
 	}
@@ -83,7 +73,7 @@ func (s *sessions) login(ctx context.Context, m *material, name string, password
 }
 
 // begin starts a session of a user who is known to be the one.
-func (s *sessions) begin(ctx context.Context, m *material, who identity, device store.Device, log *slog.Logger) (grant, error) {
+func (s *sessions) begin(ctx context.Context, m *material, who identity, device store.Device, log audit) (grant, error) {
 	now := s.instant()
 	data, err := who.data()
 	if err != nil {
@@ -100,23 +90,22 @@ func (s *sessions) begin(ctx context.Context, m *material, who identity, device 
 	limit := store.Limit{Sessions: m.config.MaxSessionsPerUser, Refuse: m.config.OnLimit == config.Refuse}
 	ended, err := s.store.Create(ctx, n, limit, session.Horizon(now, m.config))
 	if errors.Is(err, store.ErrLimit) {
-		log.Warn("sign-in refused", "user", n.User, "why", ReasonSessionLimit)
 		return grant{}, errSessionLimit
 	}
 	if err != nil {
 		return grant{}, err
 	}
-	log.Info("signed in", "user", n.User, "sid", n.ID)
+	log.of(n).tell(eventSignIn, success, "")
 	s.tellEnded(n.User, ended, endedByLimit, log)
 	return grant{accessToken: token, refreshToken: refreshtoken.Make(n.ID, n.Secret, n.Counter),
 		expiresIn: n.AccessUntil.Sub(now), endsIn: end.Sub(now)}, nil
 }
 
 // tellEnded tells everybody of sessions that the store has ended.
-func (s *sessions) tellEnded(user string, ended []store.SessionID, why string, log *slog.Logger) {
+func (s *sessions) tellEnded(user string, ended []store.SessionID, why string, log audit) {
 	for _, id := range ended {
 		s.metrics.ended(why)
-		log.Info("session ended", "user", user, "sid", id, "why", why)
+		log.with("user", user, "session", id).tell(eventSessionEnded, success, why)
 	}
 	if len(ended) > 0 {
 		s.journal.advance()
@@ -129,14 +118,14 @@ const attempts = 10
 
 // refresh answers a refresh token with its successor and a new access token. The time is that of the request's arrival: having waited for
 // others does not make a token old.
-func (s *sessions) refresh(ctx context.Context, m *material, token string, device store.Device, base *slog.Logger) (grant, error) {
+func (s *sessions) refresh(ctx context.Context, m *material, token string, device store.Device, base audit) (grant, error) {
 	now := s.instant()
 	for range attempts {
 		found, counter, err := s.find(ctx, token)
 		if err != nil {
 			return grant{}, err
 		}
-		log := base.With("user", found.User, "sid", found.ID)
+		log := base.of(found)
 		user, gone := m.whose(found)
 		if gone != "" {
 			return grant{}, s.endBy(ctx, found, gone, now, log, errSessionEnded)
@@ -150,7 +139,7 @@ func (s *sessions) refresh(ctx context.Context, m *material, token string, devic
 		case session.Expired:
 			return grant{}, s.endBy(ctx, found, endedByAge, now, log, errSessionEnded)
 		case session.Reuse:
-			log.Warn("refresh token used again", "counter", counter, "current", found.Counter, "replacedAt", found.RotatedAt)
+			log.tell(eventRefresh, failure, endedByReuse, "counter", counter, "current", found.Counter, "replaced_at", found.RotatedAt)
 			return grant{}, s.endBy(ctx, found, endedByReuse, now, log, errReuseDetected)
 		case session.Rotate:
 			rotatedAt = now
@@ -160,11 +149,11 @@ func (s *sessions) refresh(ctx context.Context, m *material, token string, devic
 		if session.Moved(found.Device.Address, device.Address) {
 			switch m.config.IPBinding {
 			case config.IPBindingReauthenticate:
-				log.Warn("refresh from another network", "before", found.Device.Address, "now", device.Address)
+				log.tell(eventRefresh, failure, endedByNetwork, "before", found.Device.Address)
 				return grant{}, s.endBy(ctx, found, endedByNetwork, now, log, errNetworkChanged)
 			case config.IPBindingLog:
 				s.metrics.moved.Inc()
-				log.Warn("refresh from another network", "before", found.Device.Address, "now", device.Address)
+				log.tell(eventRefresh, success, endedByNetwork, "before", found.Device.Address)
 			case config.IPBindingOff:
 			}
 		}
@@ -196,7 +185,7 @@ func (s *sessions) refresh(ctx context.Context, m *material, token string, devic
 		}
 		if settled {
 			s.metrics.refreshed(verdict)
-			log.Debug("refreshed", "verdict", verdict)
+			log.log.Debug("refreshed", "verdict", verdict)
 			return g, nil
 		}
 	}
@@ -205,7 +194,7 @@ func (s *sessions) refresh(ctx context.Context, m *material, token string, devic
 
 // logout ends the session of a refresh token, be it the current one or not: who has any of them was signed in. It is content if there is
 // nothing to end.
-func (s *sessions) logout(ctx context.Context, token string, log *slog.Logger) error {
+func (s *sessions) logout(ctx context.Context, token string, log audit) error {
 	found, _, err := s.find(ctx, token)
 	if errors.Is(err, errNoSession) {
 		return nil
@@ -213,11 +202,11 @@ func (s *sessions) logout(ctx context.Context, token string, log *slog.Logger) e
 	if err != nil {
 		return err
 	}
-	return s.endBy(ctx, found, endedByLogout, s.instant(), log.With("user", found.User, "sid", found.ID), nil)
+	return s.endBy(ctx, found, endedByLogout, s.instant(), log.of(found), nil)
 }
 
 // revoke ends the session of a refresh token or an access token. It is content if there is nothing to end.
-func (s *sessions) revoke(ctx context.Context, m *material, token string, log *slog.Logger) error {
+func (s *sessions) revoke(ctx context.Context, m *material, token string, log audit) error {
 	found, _, err := s.find(ctx, token)
 	if errors.Is(err, errNoSession) {
 		found, err = s.ofAccessToken(ctx, m, token)
@@ -228,7 +217,7 @@ func (s *sessions) revoke(ctx context.Context, m *material, token string, log *s
 	if err != nil {
 		return err
 	}
-	return s.endBy(ctx, found, endedByRevoke, s.instant(), log.With("user", found.User, "sid", found.ID), nil)
+	return s.endBy(ctx, found, endedByRevoke, s.instant(), log.of(found), nil)
 }
 
 // ofAccessToken returns the session of an access token that is valid, or errNoSession.
@@ -254,7 +243,7 @@ func (s *sessions) list(ctx context.Context, m *material, own store.Session) ([]
 }
 
 // end ends one session of the same user as another. Of sessions of others it says what it says of those that are not there.
-func (s *sessions) end(ctx context.Context, own store.Session, id store.SessionID, log *slog.Logger) error {
+func (s *sessions) end(ctx context.Context, own store.Session, id store.SessionID, log audit) error {
 	found, err := s.store.Find(ctx, id)
 	if errors.Is(err, store.ErrNotFound) || err == nil && found.User != own.User {
 		return errNoSuchSession
@@ -262,16 +251,21 @@ func (s *sessions) end(ctx context.Context, own store.Session, id store.SessionI
 	if err != nil {
 		return err
 	}
-	return s.endBy(ctx, found, endedByUser, s.instant(), log.With("user", found.User, "sid", found.ID, "by", own.ID), nil)
+	return s.endBy(ctx, found, endedByUser, s.instant(), log.of(found).with("by", own.ID), nil)
 }
 
 // endAll ends all sessions of a user but one, which may be none.
-func (s *sessions) endAll(ctx context.Context, user string, except store.SessionID, why string, log *slog.Logger) error {
+func (s *sessions) endAll(ctx context.Context, user string, except store.SessionID, why string, log audit) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	ended, err := s.store.EndAll(ctx, user, except, s.instant())
+	if err != nil {
+		log.with("user", user).refused(eventSignOutAll, err)
+		return err
+	}
+	log.with("user", user).tell(eventSignOutAll, success, why, "sessions", len(ended))
 	s.tellEnded(user, ended, why, log)
-	return err
+	return nil
 }
 
 // introspect returns what a token is worth now, in the words of RFC 7662.
@@ -328,7 +322,7 @@ func (s *sessions) find(ctx context.Context, token string) (store.Session, int64
 }
 
 // endBy ends a session and returns what to answer.
-func (s *sessions) endBy(ctx context.Context, found store.Session, why string, now time.Time, log *slog.Logger, answer error) error {
+func (s *sessions) endBy(ctx context.Context, found store.Session, why string, now time.Time, log audit, answer error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	ended, err := s.store.End(ctx, found.ID, now)
@@ -337,7 +331,7 @@ func (s *sessions) endBy(ctx context.Context, found store.Session, why string, n
 	}
 	if ended { // and not by somebody else at the same time
 		s.metrics.ended(why)
-		log.Info("session ended", "why", why)
+		log.tell(eventSessionEnded, success, why)
 		s.journal.advance()
 	}
 	return answer

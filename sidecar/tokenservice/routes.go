@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
 
 // CookiePrefix begins the name of every cookie that belongs to token services. They are between the browser and the token service: no
@@ -167,7 +168,7 @@ func (s *Routes) Serve(w http.ResponseWriter, r *http.Request, path string) {
 
 // rewrite says who asks and by which way, in headers that only the sidecar writes.
 func (s *Routes) rewrite(p *httputil.ProxyRequest) {
-	header := make(http.Header, len(forwarded)+3)
+	header := make(http.Header, len(forwarded)+5)
 	for _, name := range forwarded {
 		if values := p.In.Header[name]; len(values) > 0 {
 			header[name] = values
@@ -181,6 +182,7 @@ func (s *Routes) rewrite(p *httputil.ProxyRequest) {
 	if found, _ := offerOf(p.In.URL.Path); found.bearer && len(p.In.Header["Authorization"]) > 0 {
 		header["Authorization"] = p.In.Header["Authorization"]
 	}
+	tracing.Pass(p.In.Header, header)
 	header.Set("X-Forwarded-For", s.proxies.client(p.In))
 	header.Set("X-Forwarded-Prefix", s.prefix)
 	s.client.token.Show(header)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/strictjson"
+	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
 
 const (
@@ -48,33 +49,35 @@ const (
 
 // Config is what one token service is told. A Config that Parse returned or Marshal accepted is valid.
 type Config struct {
-	Issuer             string        // iss of every token
-	Audiences          []string      // aud of every access token
-	AccessTokenTTL     time.Duration // how long an access token is valid
-	IdleLifetime       time.Duration // a session that was not refreshed for this long is over
-	AbsoluteLifetime   time.Duration // a session is over this long after sign-in
-	ReuseWindow        time.Duration // how long the token before the current one is answered with the same successor
-	Delivery           Delivery      // of refresh tokens
-	MaxSessionsPerUser int           // how many devices a user may be signed in on
-	OnLimit            OnLimit       // what happens to one sign-in more
-	IPBinding          IPBinding     // what happens to a refresh from another network
-	Login              Login         // how users prove who they are
+	Issuer             string          // iss of every token
+	Audiences          []string        // aud of every access token
+	AccessTokenTTL     time.Duration   // how long an access token is valid
+	IdleLifetime       time.Duration   // a session that was not refreshed for this long is over
+	AbsoluteLifetime   time.Duration   // a session is over this long after sign-in
+	ReuseWindow        time.Duration   // how long the token before the current one is answered with the same successor
+	Delivery           Delivery        // of refresh tokens
+	MaxSessionsPerUser int             // how many devices a user may be signed in on
+	OnLimit            OnLimit         // what happens to one sign-in more
+	IPBinding          IPBinding       // what happens to a refresh from another network
+	Login              Login           // how users prove who they are
+	Tracing            *tracing.Config // where spans go; nil sends none
 }
 
 // document is a Config in JSON: version 1, durations as Go writes them ("5m0s").
 type document struct {
-	Version            int           `json:"version"`
-	Issuer             string        `json:"issuer"`
-	Audiences          []string      `json:"audiences"`
-	AccessTokenTTL     string        `json:"accessTokenTTL"`
-	IdleLifetime       string        `json:"idleLifetime"`
-	AbsoluteLifetime   string        `json:"absoluteLifetime"`
-	ReuseWindow        string        `json:"reuseWindow"`
-	Delivery           Delivery      `json:"delivery"`
-	MaxSessionsPerUser int           `json:"maxSessionsPerUser"`
-	OnLimit            OnLimit       `json:"onLimit"`
-	IPBinding          IPBinding     `json:"ipBinding"`
-	Login              loginDocument `json:"login"`
+	Version            int             `json:"version"`
+	Issuer             string          `json:"issuer"`
+	Audiences          []string        `json:"audiences"`
+	AccessTokenTTL     string          `json:"accessTokenTTL"`
+	IdleLifetime       string          `json:"idleLifetime"`
+	AbsoluteLifetime   string          `json:"absoluteLifetime"`
+	ReuseWindow        string          `json:"reuseWindow"`
+	Delivery           Delivery        `json:"delivery"`
+	MaxSessionsPerUser int             `json:"maxSessionsPerUser"`
+	OnLimit            OnLimit         `json:"onLimit"`
+	IPBinding          IPBinding       `json:"ipBinding"`
+	Login              loginDocument   `json:"login"`
+	Tracing            *tracing.Config `json:"tracing,omitempty"`
 }
 
 // Parse reads a document. The error lists every fault with its path; nothing is defaulted, for the manager has filled everything in.
@@ -103,6 +106,7 @@ func Parse(data []byte) (*Config, error) {
 		OnLimit:            d.OnLimit,
 		IPBinding:          d.IPBinding,
 		Login:              Login{Users: d.Login.Users, Backends: d.Login.Backends},
+		Tracing:            d.Tracing,
 	}
 	if hook := d.Login.Webhook; hook != nil {
 		c.Login.Webhook = &Webhook{URL: hook.URL, CertificateAuthority: hook.CertificateAuthority, Timeout: duration("login.webhook.timeout", hook.Timeout)}
@@ -141,6 +145,7 @@ func (c *Config) Marshal() ([]byte, error) {
 		OnLimit:            c.OnLimit,
 		IPBinding:          c.IPBinding,
 		Login:              login,
+		Tracing:            c.Tracing,
 	}, "", "  ")
 	if err != nil {
 		return nil, err
@@ -178,5 +183,8 @@ func (c *Config) faults() []error {
 	refuse(c.OnLimit == EndOldest || c.OnLimit == Refuse, "onLimit: must be %s or %s, not %.40q", EndOldest, Refuse, c.OnLimit)
 	refuse(c.IPBinding == IPBindingOff || c.IPBinding == IPBindingLog || c.IPBinding == IPBindingReauthenticate,
 		"ipBinding: must be %s, %s or %s, not %.40q", IPBindingOff, IPBindingLog, IPBindingReauthenticate, c.IPBinding)
+	if c.Tracing != nil {
+		c.Tracing.Check(func(path, problem string) { refuse(false, "tracing.%s: %s", path, problem) })
+	}
 	return append(faults, c.Login.faults()...)
 }

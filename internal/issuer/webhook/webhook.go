@@ -22,6 +22,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/issuer/config"
 	"github.com/latchkey-dev/latchkey/internal/issuer/users"
 	"github.com/latchkey-dev/latchkey/internal/strictjson"
+	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
 
 // ErrRefused says that the app does not let them sign in. Whether it was the name or the password, it does not tell.
@@ -70,6 +71,8 @@ type Attempt struct {
 	Password  string `json:"password"`
 	Address   string `json:"address"`    // of the client
 	UserAgent string `json:"user_agent"` // of the client
+
+	Trace http.Header `json:"-"` // the sign-in's place in a trace, which the webhook is told by the same headers
 }
 
 // Ask returns who has signed in, and what their tokens shall say. The webhook answers 200 with {"username":"...","claims":{...}}, in which
@@ -95,6 +98,7 @@ func (c *Client) Ask(ctx context.Context, secrets Secrets, a Attempt, now time.T
 		"Webhook-Timestamp": {timestamp},
 		"Webhook-Signature": {secrets.sign(id, timestamp, body)},
 	}
+	tracing.Pass(a.Trace, request.Header)
 	answer, err := c.http.Do(request)
 	if err != nil {
 		var failed *url.Error

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/latchkey-dev/latchkey/sidecar/tracing"
+	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
 
 func TestTraceContextIsTakenAsTheStandardSays(t *testing.T) {

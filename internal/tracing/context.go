@@ -63,6 +63,15 @@ func Incoming(header http.Header) Context {
 	return c
 }
 
+// Pass hands the trace context that came with a request on as it is, whatever it says.
+func Pass(from, to http.Header) {
+	for _, name := range []string{parentHeader, stateHeader} {
+		if values := from[name]; len(values) > 0 {
+			to[name] = values
+		}
+	}
+}
+
 // write puts the context into the headers of a request.
 func (c Context) write(header http.Header) {
 	flags := "-00"

@@ -32,6 +32,7 @@ type finished struct {
 // exporter sends spans, a batch at a time, from one goroutine.
 type exporter struct {
 	url      string
+	service  string
 	instance string
 	dropped  func(int)
 	client   *http.Client
@@ -41,9 +42,9 @@ type exporter struct {
 	once     sync.Once
 }
 
-func newExporter(endpoint, instance string, dropped func(int)) *exporter {
+func newExporter(endpoint, service, instance string, dropped func(int)) *exporter {
 	e := &exporter{
-		url: strings.TrimSuffix(endpoint, "/") + "/v1/traces", instance: instance, dropped: dropped,
+		url: strings.TrimSuffix(endpoint, "/") + "/v1/traces", service: service, instance: instance, dropped: dropped,
 		client: &http.Client{
 			Transport: &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute},
 			// A collector has no reason to send us elsewhere.
@@ -198,10 +199,10 @@ func (e *exporter) encode(batch []finished) []byte {
 		}
 		spans = append(spans, s)
 	}
-	about := []Attribute{{"service.name", "latchkey-sidecar"}, {"service.instance.id", e.instance}}
+	about := []Attribute{{"service.name", e.service}, {"service.instance.id", e.instance}}
 	body, err := json.Marshal(document{[]resourceSpans{{
 		Resource:   resource{attributes(about)},
-		ScopeSpans: []scopeSpans{{scope{"github.com/latchkey-dev/latchkey/sidecar"}, spans}},
+		ScopeSpans: []scopeSpans{{scope{"github.com/latchkey-dev/latchkey"}, spans}},
 	}}})
 	if err != nil { // strings and numbers
 		panic(err)

@@ -4,15 +4,29 @@ import (
 	"encoding/binary"
 	"math"
 	"net/http"
+	"net/url"
+	"os"
+	"strings"
 	"time"
 )
 
 // Config says where spans go, and of how many requests.
 type Config struct {
 	// Endpoint is the base URL of a collector that takes OTLP over HTTP: spans are sent to /v1/traces below it.
-	Endpoint string
+	Endpoint string `json:"endpoint"`
 	// SamplingPercent is how many of the traces that begin here are recorded, 0 to 100.
-	SamplingPercent float64
+	SamplingPercent int32 `json:"samplingPercent"`
+}
+
+// Check leaves it to fail to say what is wrong, by the path of a field.
+func (c Config) Check(fail func(path, problem string)) {
+	u, err := url.Parse(c.Endpoint)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.ContainsAny(c.Endpoint, "?#") {
+		fail("endpoint", "must be an http or https URL with a host, and without user, query or fragment")
+	}
+	if c.SamplingPercent < 0 || c.SamplingPercent > 100 {
+		fail("samplingPercent", "must be between 0 and 100")
+	}
 }
 
 // Tracer records requests. A nil Tracer records none, and leaves trace contexts as they are.
@@ -44,19 +58,27 @@ type Outcome struct {
 	Attributes []Attribute
 }
 
-// New returns a tracer that sends until Close. Dropped is called with how many spans could not be sent.
-func New(config Config, instance string, dropped func(int)) *Tracer {
-	t := &Tracer{config: config, exporter: newExporter(config.Endpoint, instance, dropped)}
-	if share := config.SamplingPercent / 100; share >= 1 {
+// Renew returns a tracer that does what is asked until Close: the last one, if it does already, or nil where nothing is asked. Spans are those of
+// a service of this name, and of this machine. Dropped is called with how many of them could not be sent.
+func Renew(last *Tracer, asked *Config, service string, dropped func(int)) *Tracer {
+	switch {
+	case asked == nil:
+		return nil
+	case last != nil && last.config == *asked:
+		return last
+	}
+	instance, err := os.Hostname()
+	if err != nil {
+		instance = "unknown"
+	}
+	t := &Tracer{config: *asked, exporter: newExporter(asked.Endpoint, service, instance, dropped)}
+	if share := float64(asked.SamplingPercent) / 100; share >= 1 {
 		t.below = math.MaxUint64
 	} else {
 		t.below = uint64(share * (1 << 63) * 2)
 	}
 	return t
 }
-
-// Config is what the tracer was made from.
-func (t *Tracer) Config() Config { return t.config }
 
 // Close sends what is waiting, for a second at most, and stops.
 func (t *Tracer) Close() {
@@ -66,12 +88,12 @@ func (t *Tracer) Close() {
 }
 
 // Start begins the span of a request, in the caller's trace or, where it has none, in a new one. Whether a caller's trace is recorded is the
-// caller's word.
-func (t *Tracer) Start(r *http.Request, incoming Context, now time.Time) *Span {
+// caller's word. The name is one of a few.
+func (t *Tracer) Start(r *http.Request, name string, incoming Context, now time.Time) *Span {
 	if t == nil {
 		return nil
 	}
-	s := &Span{tracer: t, context: incoming, parent: incoming.SpanID, name: r.Method, began: now}
+	s := &Span{tracer: t, context: incoming, parent: incoming.SpanID, name: name, began: now}
 	if incoming.Valid() {
 		for _, state := range r.Header[stateHeader] {
 			s.state = state
@@ -93,7 +115,8 @@ func (s *Span) Context(incoming Context) Context {
 	return s.context
 }
 
-// Announce tells the app that it is called from this span. A tracestate goes on only with the trace that it belongs to.
+// Announce tells whoever gets these headers, beside the trace context that came in, that they are called from this span. A tracestate goes on only
+// with the trace that it belongs to.
 func (s *Span) Announce(header http.Header) {
 	if s == nil {
 		return
