@@ -69,7 +69,8 @@ func TestMain(m *testing.M) {
 
 var started bool
 
-// cluster returns a client of an API server that has the webhook's Service and configuration as config/ has them.
+// cluster returns a client of an API server that has the webhook's Service and configuration as config/ has them, and the policy that checks
+// what the webhook has done: so every pod of these tests that is injected is one that the policy takes.
 func cluster(t *testing.T) (*controlplane.Cluster, client.Client) {
 	t.Helper()
 	started = true
@@ -81,17 +82,19 @@ func cluster(t *testing.T) (*controlplane.Cluster, client.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{"rbac/00-namespace.yaml", "manager/service.yaml", "webhook/mutating_webhook.yaml"} {
+	for _, file := range []string{"rbac/00-namespace.yaml", "manager/service.yaml", "webhook/mutating_webhook.yaml", "webhook/validating_policy.yaml"} {
 		data, err := os.ReadFile(filepath.Join(controlplane.Root(), "config", file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		var object unstructured.Unstructured
-		if err := yaml.Unmarshal(data, &object.Object); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(&object), client.FieldOwner("test"), client.ForceOwnership); err != nil {
-			t.Fatalf("apply %s: %v", file, err)
+		for document := range strings.SplitSeq(string(data), "\n---\n") {
+			var object unstructured.Unstructured
+			if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(&object), client.FieldOwner("test"), client.ForceOwnership); err != nil {
+				t.Fatalf("apply %s: %v", file, err)
+			}
 		}
 	}
 	return running, c
