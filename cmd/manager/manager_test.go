@@ -93,6 +93,10 @@ func TestTheManagerDoesItsWorkAndHandsItOn(t *testing.T) {
 		t.Error("the metrics do not count the pod that was injected")
 	}
 
+	if code, said := checkInstallation(t, kubeconfig); code != 0 {
+		t.Errorf("check: got exit code %d and %q, want 0", code, said)
+	}
+
 	var authority corev1.Secret
 	must(t, api.Get(t.Context(), client.ObjectKey{Namespace: "latchkey-system", Name: "latchkey-ca"}, &authority))
 	if got := first.stop(t); got != 0 {
@@ -102,6 +106,11 @@ func TestTheManagerDoesItsWorkAndHandsItOn(t *testing.T) {
 		if strings.Contains(first.log.String(), string(secret)) {
 			t.Error("the log holds what the Secret latchkey-ca holds")
 		}
+	}
+
+	if code, said := checkInstallation(t, kubeconfig); code != 1 || !strings.Contains(said, "no manager leads") ||
+		!strings.Contains(said, "webhook namespace.inject.latchkey.dev: it does not answer") {
+		t.Errorf("check without a manager: got exit code %d and %q, want 1 and what is missing", code, said)
 	}
 
 	second := startManager(t, kubeconfig, address)
@@ -145,6 +154,8 @@ func TestFlagsThatMakeNoSenseAreNamed(t *testing.T) {
 		{name: "a host name", args: append(good, "--health-address=localhost:1"), want: []string{"--health-address: ", "is not ip:port"}},
 		{name: "an IPv6 address without brackets", args: append(good, "--metrics-address=fd00::1:8080"), want: []string{"--metrics-address: ", "brackets"}},
 		{name: "port 0", args: append(good, "--webhook-address=[::1]:0"), want: []string{"--webhook-address: ", "from 1 to 65535"}},
+		{name: "check without a namespace", args: []string{"check"}, want: []string{"--namespace: required"}},
+		{name: "check with an argument", args: []string{"check", "--namespace=a", "all"}, want: []string{`unexpected argument "all"`}},
 		{name: "an unknown level", args: append(good, "--log-level=loud"), want: []string{"-log-level"}},
 	}
 	for _, c := range cases {
@@ -160,6 +171,18 @@ func TestFlagsThatMakeNoSenseAreNamed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// checkInstallation runs what `helm test` runs, with the rights that it has.
+func checkInstallation(t *testing.T, kubeconfig string) (code int, said string) {
+	t.Helper()
+	command := exec.Command(os.Args[0], "check", "--namespace=latchkey-system")
+	command.Env = append(os.Environ(), asManager+"=1", "KUBECONFIG="+kubeconfig)
+	output, err := command.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return command.ProcessState.ExitCode(), string(output)
 }
 
 // process is a running manager.
