@@ -57,8 +57,8 @@ images: ## Pack container images into bin/images, without Docker (REPOSITORY=, T
 generate: ## Write the generated files: deepcopy, CRDs, RBAC, and the chart's copies of them
 	@$(TOOL) controller-gen object crd paths=./api/... output:crd:artifacts:config=config/crd output:object:dir=api/v1alpha1
 	@$(TOOL) controller-gen rbac:roleName=latchkey-manager paths='{./controllers/...,./internal/inject/...,./cmd/manager/...}' output:rbac:artifacts:config=config/rbac
-	@mkdir -p charts/latchkey/crds charts/latchkey/files
-	@cp config/crd/auth.latchkey.dev_*.yaml charts/latchkey/crds/ && cp config/rbac/role.yaml charts/latchkey/files/role.yaml
+	@mkdir -p charts/latchkey/files/crds
+	@cp config/crd/auth.latchkey.dev_*.yaml charts/latchkey/files/crds/ && cp config/rbac/role.yaml charts/latchkey/files/role.yaml
 
 fmt: ## Format the code
 	@gofmt -w api cmd controllers examples images internal sidecar test tools

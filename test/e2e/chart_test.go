@@ -16,6 +16,7 @@ import (
 func TestTheChartWithoutValuesInstallsWhatWorksAndRemovesWhatItInstalled(t *testing.T) {
 	install(t, "chart")
 	a := quickstart(t, "chart", 1)
+	run(t, "go", helm("test", "latchkey", "--namespace", system, "--timeout", patience.String())...)
 	token := a.signIn("alice").access
 	a.gets(a.service()+"/", "", http.StatusUnauthorized)
 	a.gets(a.service()+"/", token, http.StatusOK)
@@ -25,10 +26,11 @@ func TestTheChartWithoutValuesInstallsWhatWorksAndRemovesWhatItInstalled(t *test
 	a.gets(a.service()+"/", token, http.StatusOK)
 	eventually(t, func(context.Context) error { // the managers take a moment to end
 		var left []string
-		for _, kind := range []string{"all", "secrets", "roles", "rolebindings", "leases", "poddisruptionbudgets"} {
+		for _, kind := range []string{"all", "secrets", "roles", "rolebindings", "leases", "poddisruptionbudgets", "networkpolicies"} {
 			left = append(left, strings.Fields(run(t, "kubectl", "get", kind, "--namespace", system, "--output", "name"))...)
 		}
-		for _, line := range strings.Fields(run(t, "kubectl", "get", "clusterroles,clusterrolebindings,mutatingwebhookconfigurations", "--output", "name")) {
+		for _, line := range strings.Fields(run(t, "kubectl", "get", "clusterroles,clusterrolebindings,priorityclasses,mutatingwebhookconfigurations,"+
+			"validatingadmissionpolicies,validatingadmissionpolicybindings", "--output", "name")) {
 			if strings.Contains(line, "latchkey") {
 				left = append(left, line)
 			}

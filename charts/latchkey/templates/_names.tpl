@@ -6,5 +6,7 @@ app.kubernetes.io/component: manager
 {{- /* image NAME: the full reference of one of the three images. Call with (list . "manager"). */ -}}
 {{- define "latchkey.image" -}}
 {{- $root := index . 0 -}}
-{{ $root.Values.image.repository }}/latchkey-{{ index . 1 }}:{{ $root.Values.image.tag | default $root.Chart.AppVersion }}
+{{- $name := index . 1 -}}
+{{ $root.Values.image.repository }}/latchkey-{{ $name }}:{{ $root.Values.image.tag | default $root.Chart.AppVersion }}
+{{- with index $root.Values.image.digests $name }}@{{ . }}{{ end }}
 {{- end }}
