@@ -41,11 +41,7 @@ func start(t *testing.T) *cluster {
 	t.Helper()
 	running, err := controlplane.Start()
 	must(t, err)
-	t.Cleanup(func() {
-		if err := running.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { must(t, running.Stop()) })
 	c := &cluster{kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
 	must(t, os.WriteFile(c.kubeconfig, running.Kubeconfig(), 0o600))
 	running.Config.WarningHandler = rest.NoWarnings{} // of kinds that are deprecated, which only the listing reads

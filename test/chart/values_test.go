@@ -107,21 +107,13 @@ func TestTheChartSaysWhichValuesAreWrong(t *testing.T) {
 
 func TestEachValueHasADefaultAndAComment(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(controlplane.Root(), chart, "values.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var values map[string]any
-	if err := yaml.UnmarshalStrict(text, &values); err != nil {
-		t.Fatal(err)
-	}
+	must(t, yaml.UnmarshalStrict(text, &values))
 	schemaText, err := os.ReadFile(filepath.Join(controlplane.Root(), chart, "values.schema.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var schema struct{ Properties map[string]any }
-	if err := json.Unmarshal(schemaText, &schema); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal(schemaText, &schema))
 	delete(schema.Properties, "global") // Helm's own
 	for _, path := range leaves("", schema.Properties) {
 		if !holds(values, strings.Split(path, ".")) {
