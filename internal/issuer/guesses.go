@@ -25,9 +25,10 @@ type bound struct {
 
 var (
 	// boundDevice is for one name from one network: a person who tries their old passwords.
-	boundDevice = bound{"name and network", 10, 5 * time.Minute}
-	// boundName is for one name from anywhere (OWASP ASVS 5.0, 6.3.1): many machines that share the guesses. Networks in which the user is
-	// signed in already are not held up by it, or anybody could keep anybody from signing in.
+	boundDevice = bound{"name and network", 10, 10 * time.Minute}
+	// boundName is for one name from anywhere (OWASP ASVS 5.0, 6.3.1): many machines that share the guesses. No network alone reaches it
+	// within what boundDevice leaves it, and networks in which the user is signed in already are not held up by it, or anybody could keep
+	// anybody from signing in.
 	boundName = bound{"name", 100, time.Hour}
 	// boundNetwork is for one network, whatever the names: one machine that tries a few passwords with many names. It has room for
 	// the slips of an office of thousands behind one address.
@@ -49,7 +50,7 @@ type guesses struct {
 // admit counts an attempt and returns how to take it back, or refuses it when there were too many. Names are counted without regard to
 // case, as many apps take them.
 func (g *guesses) admit(ctx context.Context, typed, address string) (takeBack func(), err error) {
-	name, network := strings.ToLower(typed), session.Network(address)
+	name, network := strings.ToLower(typed), session.Site(address)
 	var counted []store.CounterKey
 	takeBack = func() {
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
@@ -67,7 +68,7 @@ func (g *guesses) admit(ctx context.Context, typed, address string) (takeBack fu
 	}{
 		{boundNetwork, boundNetwork.key(network), nil},
 		{boundDevice, boundDevice.key(name, network), nil},
-		{boundName, boundName.key(name), func() bool { return g.isHome(ctx, typed, network) }},
+		{boundName, boundName.key(name), func() bool { return g.isHome(ctx, typed, address) }},
 	} {
 		now := g.now()
 		hits, until, err := g.store.Count(ctx, each.key, each.bound.window, now)
@@ -83,8 +84,9 @@ func (g *guesses) admit(ctx context.Context, typed, address string) (takeBack fu
 	return takeBack, nil
 }
 
-// isHome reports whether the user is signed in in this network.
-func (g *guesses) isHome(ctx context.Context, user, network string) bool {
+// isHome reports whether the user is signed in in the network of an address.
+func (g *guesses) isHome(ctx context.Context, user, address string) bool {
 	all, err := g.store.List(ctx, user)
+	network := session.Network(address)
 	return err == nil && slices.ContainsFunc(all, func(s store.Session) bool { return session.Network(s.Device.Address) == network })
 }

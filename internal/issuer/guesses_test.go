@@ -50,9 +50,9 @@ func TestGuessingOnePasswordFromOneNetworkIsThrottled(t *testing.T) {
 			if got := w.guess("bob", passwordOf("bob"), "192.0.2.1"); got != "" {
 				t.Errorf("another user in the network: got %q, want a session", got)
 			}
-			w.clock.step(5 * time.Minute)
+			w.clock.step(10 * time.Minute)
 			if got := w.guess(name, "wrong", "192.0.2.1"); got != wrong {
-				t.Errorf("five minutes later: got %q, want %q", got, wrong)
+				t.Errorf("ten minutes later: got %q, want %q", got, wrong)
 			}
 		})
 	}
@@ -114,7 +114,35 @@ func TestTryingOnePasswordWithManyNamesIsThrottled(t *testing.T) {
 	if got := w.guess("alice", passwordOf("alice"), "2001:db8::ffff"); got != throttled {
 		t.Errorf("one name more: got %q, want %q", got, throttled)
 	}
-	if got := w.guess("alice", passwordOf("alice"), "2001:db8:0:1::1"); got != "" {
-		t.Errorf("from another network: got %q, want a session", got)
+	if got := w.guess("alice", passwordOf("alice"), "2001:db8:0:1::1"); got != throttled {
+		t.Errorf("from another /64 of the same site: got %q, want %q", got, throttled)
+	}
+	if got := w.guess("alice", passwordOf("alice"), "2001:db8:1::1"); got != "" {
+		t.Errorf("from another site: got %q, want a session", got)
+	}
+}
+
+// Whoever has one machine may have 65,536 networks of IPv6: a /48 is given away for nothing.
+func TestManyNetworksOfOneSiteGuessAsOne(t *testing.T) {
+	w := start(t)
+	for i := range 10 {
+		if got := w.guess("alice", "wrong", fmt.Sprintf("2001:db8:7:%x::1", i)); got != wrong {
+			t.Fatalf("guess %d: got %q, want %q", i, got, wrong)
+		}
+	}
+	if got := w.guess("alice", "wrong", "2001:db8:7:ffff::1"); got != throttled {
+		t.Errorf("from one more /64: got %q, want %q", got, throttled)
+	}
+}
+
+func TestOneNetworkAloneLocksNobodyOut(t *testing.T) {
+	w := start(t)
+	for range 11 { // nearly an hour
+		for w.guess("alice", "wrong", "203.0.113.5") == wrong {
+		}
+		w.clock.step(5 * time.Minute)
+	}
+	if got := w.guess("alice", passwordOf("alice"), "198.51.100.1"); got != "" {
+		t.Errorf("alice, from where nobody guesses: got %q, want a session", got)
 	}
 }

@@ -8,14 +8,21 @@ const (
 	networkBits6 = 64
 )
 
+// siteBits6 is how much of IPv6 anybody can have: tunnels with 65,536 networks are given away.
+const siteBits6 = 48
+
 // Network is the network of an address, such as 192.0.2.0/24, or the address itself where it is none.
-func Network(address string) string {
+func Network(address string) string { return within(address, networkBits6) }
+
+// Site is the same for what one party may have altogether: it is never narrower than Network.
+func Site(address string) string { return within(address, siteBits6) }
+
+func within(address string, bits int) string {
 	parsed, err := netip.ParseAddr(address)
 	if err != nil {
 		return address
 	}
 	parsed = parsed.Unmap().WithZone("")
-	bits := networkBits6
 	if parsed.Is4() {
 		bits = networkBits4
 	}

@@ -29,3 +29,17 @@ func TestMoved(t *testing.T) {
 		})
 	}
 }
+
+func TestSite(t *testing.T) {
+	for _, tc := range []struct{ address, want string }{
+		{"192.0.2.7", "192.0.2.0/24"},
+		{"::ffff:192.0.2.7", "192.0.2.0/24"},
+		{"2001:db8:7:1::1", "2001:db8:7::/48"},
+		{"2001:db8:7:ffff::1", "2001:db8:7::/48"},
+		{"", ""},
+	} {
+		if got := session.Site(tc.address); got != tc.want {
+			t.Errorf("Site(%q): got %q, want %q", tc.address, got, tc.want)
+		}
+	}
+}
