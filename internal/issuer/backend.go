@@ -106,13 +106,14 @@ func (h *handler) backendLogout(w http.ResponseWriter, r *http.Request, m *mater
 	var named struct {
 		Username string `json:"username"`
 	}
-	if err := readJSON(w, r, &named, `{"username":"..."}`); err != nil {
+	if err = readJSON(w, r, &named, `{"username":"..."}`); err != nil {
 		return err
 	}
-	if named.Username == "" {
-		return malformed("username is missing")
+	user, err := users.Vet(named.Username, nil)
+	if err != nil {
+		return malformed(err.Error())
 	}
-	if err := h.sessions.endAll(r.Context(), named.Username, store.SessionID{}, endedByBackend, log.with("by", backend)); err != nil {
+	if err := h.sessions.endAll(r.Context(), user.Name, store.SessionID{}, endedByBackend, log.with("by", backend)); err != nil {
 		return err
 	}
 	noContent(w)

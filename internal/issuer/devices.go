@@ -17,7 +17,7 @@ func (h *handler) own(r *http.Request, m *material) (store.Session, error) {
 	if !ok {
 		return store.Session{}, errInvalidToken
 	}
-	found, err := h.sessions.ofAccessToken(r.Context(), m, token)
+	found, err := h.sessions.living(r.Context(), m, token)
 	if err == errNoSession { //nolint:errorlint // it is returned as it is
 		return store.Session{}, errInvalidToken
 	}

@@ -130,7 +130,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, m *material, ser
 			h.log.Error("request failed", "path", r.URL.Path, "error", err)
 		}
 		refused = errUnavailable
-	} else if refused.status >= http.StatusInternalServerError && err != error(refused) { //nolint:errorlint // whether there is more to tell
+	} else if refused.status >= http.StatusInternalServerError && r.Context().Err() == nil && err != error(refused) { //nolint:errorlint // whether there is more to tell
 		h.log.Error("request failed", "path", r.URL.Path, "error", err)
 	}
 	if refused.ended {
@@ -154,12 +154,15 @@ func (h *handler) login(w http.ResponseWriter, r *http.Request, m *material) err
 	if err = readJSON(w, r, &credentials, `{"username":"...","password":"..."}`); err != nil {
 		return err
 	}
+	if strings.ContainsRune(credentials.Username, 0) {
+		return malformed("username must have no NUL") // databases do not agree on it, and none shall seem to fail
+	}
 	device := h.deviceOf(r, m)
 	log := h.auditFor(r, device)
 	g, err := h.sessions.login(r.Context(), m, credentials.Username, []byte(credentials.Password), device, log)
 	if err != nil {
 		name := unknownUser
-		if m.knows(credentials.Username) {
+		if _, known := m.listed(credentials.Username); known {
 			name = credentials.Username
 		}
 		log.with("user", name).refused(eventSignIn, err)

@@ -54,12 +54,9 @@ func (m *material) whose(s store.Session) (*users.User, string) {
 		}
 		return user, ""
 	}
-	if m.users == nil {
-		return nil, endedByRemoval
-	}
-	user, listed := m.users.Find(s.User)
+	user, known := m.listed(s.User)
 	switch {
-	case !listed:
+	case !known:
 		return nil, endedByRemoval
 	case user.Fingerprint() != kept.Password:
 		return nil, endedByPassword
@@ -67,13 +64,12 @@ func (m *material) whose(s store.Session) (*users.User, string) {
 	return user, ""
 }
 
-// knows reports whether users.yaml has the name. With a webhook nobody here knows.
-func (m *material) knows(name string) bool {
-	if m.users == nil {
-		return false
+// listed returns a user of users.yaml. Where it is no longer asked for it counts for nothing, though this pod may have it still.
+func (m *material) listed(name string) (*users.User, bool) {
+	if !m.config.Login.Users {
+		return nil, false
 	}
-	_, known := m.users.Find(name)
-	return known
+	return m.users.Find(name)
 }
 
 // authenticate checks a password when there is room for it, or has the app check it. It returns errInvalidCredentials for every name and
@@ -93,7 +89,7 @@ func (s *sessions) authenticate(ctx context.Context, m *material, name string, p
 			return identity{}, fmt.Errorf("%w: %w", errLoginUnavailable, err)
 		}
 		return identity{user: user, foreign: true}, nil
-	case m.users == nil: // only backends sign users in
+	case !m.config.Login.Users: // only backends sign users in
 		return identity{}, errInvalidCredentials
 	}
 	leave, err := s.gate.enter(ctx, m.users.CheckMemory())

@@ -1,12 +1,15 @@
 package issuer_test
 
 import (
+	"context"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -121,6 +124,34 @@ func TestAppThatIsDownCostsNoGuesses(t *testing.T) {
 	}
 }
 
+// Many apps hold back a "no" for a second or two. Who hangs up on it has learnt that it is none as well, for a "yes" comes at once.
+func TestGuessesAreCountedThoughTheClientHangsUp(t *testing.T) {
+	asked, held := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	w := startWithWebhook(t, func(a webhook.Attempt) (int, string) {
+		if a.Password == "right" {
+			return 200, `{"username":"carol"}`
+		}
+		asked <- struct{}{}
+		<-held
+		return 401, ``
+	})
+	t.Cleanup(release)
+	for range 10 {
+		ctx, hangUp := context.WithCancel(t.Context())
+		go func() {
+			<-asked
+			hangUp()
+		}()
+		if _, err := w.try(w.loginRequest("carol", "wrong").WithContext(ctx)); err == nil {
+			t.Fatal("got an answer, want none")
+		}
+	}
+	w.eventually("the token service has seen that they are gone", func() bool { return strings.Count(w.log.String(), `"event":"sign_in"`) == 10 })
+	release()
+	refused(t, w.do(w.loginRequest("carol", "right")), http.StatusTooManyRequests, issuer.ReasonThrottled, false)
+}
+
 // cluster signs ServiceAccount tokens.
 type cluster struct {
 	t   *testing.T
@@ -140,8 +171,8 @@ func (c cluster) token(subject, audience string, expires time.Time) string {
 
 const backend = "system:serviceaccount:shop:backend"
 
-// startWithBackend runs a token service that takes the word of one backend, and nobody's password.
-func startWithBackend(t *testing.T, delivery config.Delivery) (*world, cluster) {
+// newCluster returns a cluster and how its backend is trusted.
+func newCluster(t *testing.T) (cluster, *config.Backends) {
 	t.Helper()
 	key, err := signing.Generate("RS256", 2048)
 	if err != nil {
@@ -155,14 +186,21 @@ func startWithBackend(t *testing.T, delivery config.Delivery) (*world, cluster) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return cluster{t, key}, &config.Backends{Issuer: clusterIssuer, Keys: keys, Subjects: []string{backend}}
+}
+
+// startWithBackend runs a token service that takes the word of one backend, and nobody's password.
+func startWithBackend(t *testing.T, delivery config.Delivery) (*world, cluster) {
+	t.Helper()
+	signs, trusted := newCluster(t)
 	w := newWorld(t)
 	c := defaults
 	c.Delivery = delivery
-	c.Login = config.Login{Backends: &config.Backends{Issuer: clusterIssuer, Keys: keys, Subjects: []string{backend}}}
+	c.Login = config.Login{Backends: trusted}
 	w.writeConfig(c)
 	w.without = "users"
 	w.run()
-	return w, cluster{t, key}
+	return w, signs
 }
 
 func (w *world) byBackend(path, token, contentType, body string) answer {
@@ -232,6 +270,9 @@ func TestBackendIsToldWhatIsWrong(t *testing.T) {
 		{"a claim that is not theirs to say", "/backend/login", `{"username":"dave","claims":{"sub":"admin"}}`},
 		{"a member that nobody knows", "/backend/login", `{"username":"dave","admin":true}`},
 		{"nobody to sign out", "/backend/logout-all", `{}`},
+		{"a name that nobody can have", "/backend/logout-all", `{"username":"dave\u0000"}`},
+		{"a name twice", "/backend/login", `{"username":"dave","username":"admin"}`},
+		{"a name in another case", "/backend/login", `{"username":"dave","Username":"admin"}`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			refused(t, w.byBackend(tc.path, token, "application/json", tc.body), http.StatusBadRequest, issuer.ReasonMalformed, false)
@@ -268,4 +309,51 @@ func TestBackendLearnsWhatATokenIsWorth(t *testing.T) {
 			t.Errorf("%s of a session that has ended: got %v, want %v", name, got, inactive)
 		}
 	}
+}
+
+// A session whose password is no longer the user's, or whose user is gone, ends at its next refresh. Until then its access token is good for
+// nothing here: least of all to sign out those who have changed their password because of it.
+func TestAccessTokensOfSessionsThatAreOverShowAndEndNothing(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(*world)
+	}{
+		{"another password", func(w *world) { w.rehash("alice") }},
+		{"a user who is gone", func(w *world) { w.writeUsers("bob") }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			cluster, trusted := newCluster(t)
+			w := newWorld(t)
+			c := defaults
+			c.Login.Backends = trusted
+			w.writeConfig(c)
+			w.run()
+			thief := w.login("alice")
+			w.change("latchkey-users", func() { tc.change(w) })
+			for _, r := range []*http.Request{w.as(thief, http.MethodGet, "/sessions"), w.as(thief, http.MethodDelete, "/sessions"),
+				w.as(thief, http.MethodDelete, "/sessions/"+w.sid(thief)), w.as(thief, http.MethodPost, "/logout-all")} {
+				refused(t, w.do(r), http.StatusUnauthorized, issuer.ReasonInvalidToken, false)
+			}
+			token := cluster.token(backend, defaults.Issuer, w.clock.Now().Add(time.Hour))
+			if got := w.byBackend("/introspect", token, "application/x-www-form-urlencoded", "token="+thief.access); strings.TrimSpace(got.body) != `{"active":false}` {
+				t.Errorf("introspection: got %s, want that it is worth nothing", got.body)
+			}
+			if got := w.do(w.form("/revoke", "token", thief.access)); got.status != http.StatusOK {
+				t.Errorf("revocation: got %d %s", got.status, got.body)
+			}
+			refused(t, w.refresh(thief.refresh()), http.StatusUnauthorized, issuer.ReasonNoSession, false) // for it was ended by that
+		})
+	}
+}
+
+// The manager takes the users out of the configuration first, and then replaces the pods, whose volume still has them.
+func TestPasswordsCountForNothingOnceUsersAreNoLongerAskedFor(t *testing.T) {
+	_, trusted := newCluster(t)
+	w := start(t)
+	a := w.login("alice")
+	c := defaults
+	c.Login = config.Login{Backends: trusted}
+	w.change("latchkey-config", func() { w.writeConfig(c) })
+	refused(t, w.do(w.loginRequest("alice", passwordOf("alice"))), http.StatusUnauthorized, issuer.ReasonInvalidCredentials, false)
+	refused(t, w.refresh(a.refresh()), http.StatusUnauthorized, issuer.ReasonSessionEnded, true)
 }

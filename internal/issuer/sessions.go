@@ -63,7 +63,8 @@ func (s *sessions) login(ctx context.Context, m *material, name string, password
 		return grant{}, err
 	}
 	who, err := s.authenticate(ctx, m, name, password, device, log.trace)
-	if !errors.Is(err, errInvalidCredentials) {
+	// Who hangs up on an app that is slow to say no has been told by its silence.
+	if refused := errors.Is(err, errInvalidCredentials) || err != nil && ctx.Err() != nil; !refused {
 		takeBack()
 	}
 	if err != nil {
@@ -220,6 +221,19 @@ func (s *sessions) revoke(ctx context.Context, m *material, token string, log au
 	return s.endBy(ctx, found, endedByRevoke, s.instant(), log.of(found), nil)
 }
 
+// living is ofAccessToken of sessions that would be refreshed. One whose password is no longer the user's, or that is older than is allowed
+// since, ends at its next refresh, and nobody shall do anything with it until then.
+func (s *sessions) living(ctx context.Context, m *material, token string) (store.Session, error) {
+	found, err := s.ofAccessToken(ctx, m, token)
+	if err != nil {
+		return store.Session{}, err
+	}
+	if _, gone := m.whose(found); gone != "" || !session.End(m.config, found.CreatedAt, found.RotatedAt).After(s.instant()) {
+		return store.Session{}, errNoSession
+	}
+	return found, nil
+}
+
 // ofAccessToken returns the session of an access token that is valid, or errNoSession.
 func (s *sessions) ofAccessToken(ctx context.Context, m *material, token string) (store.Session, error) {
 	id, err := m.session(token, s.now())
@@ -291,7 +305,7 @@ func (s *sessions) introspect(ctx context.Context, m *material, token string) (m
 	if refused != nil {
 		return worthless, nil //nolint:nilerr // that is what it is worth
 	}
-	switch _, err = s.ofAccessToken(ctx, m, token); {
+	switch _, err = s.living(ctx, m, token); {
 	case errors.Is(err, errNoSession):
 		return worthless, nil
 	case err != nil:

@@ -30,6 +30,7 @@ func TestLoginRefuses(t *testing.T) {
 		{"half of it", `{"username":"alice"`, http.StatusBadRequest, issuer.ReasonMalformed},
 		{"two objects", `{"username":"alice","password":"x"}{}`, http.StatusBadRequest, issuer.ReasonMalformed},
 		{"more than 16 KiB", `{"username":"alice","password":"` + strings.Repeat("x", 17<<10) + `"}`, http.StatusBadRequest, issuer.ReasonMalformed},
+		{"a NUL in a name", `{"username":"alice\u0000","password":"x"}`, http.StatusBadRequest, issuer.ReasonMalformed},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			refused(t, w.do(w.post("/login", "", tc.body)), tc.status, tc.reason, false)
