@@ -1,4 +1,4 @@
-// Command latchkey is the command line tool for those who write Latchkey's objects.
+// Command latchkey is the command line tool for those who write Latchkey's objects, and for those who wonder about a refusal.
 package main
 
 import (
@@ -10,12 +10,13 @@ import (
 	"runtime/debug"
 )
 
-const usage = `latchkey helps to write Latchkey's objects.
+const usage = `latchkey helps to write Latchkey's objects, and tells why a request was refused.
 
 Usage:
   latchkey hash-password [flags]   read a password from standard input, write the hash for users.yaml
   latchkey policy check -f file    tell what is wrong with AuthPolicies, without a cluster
   latchkey policy eval -f file     tell how an AuthPolicy decides about a request, without a cluster
+  latchkey explain <decision id>   tell what the id of a refusal stands for, by asking the pods of a cluster
   latchkey version                 write the version
 
 latchkey <command> --help lists the flags of a command.
@@ -49,6 +50,8 @@ func run(args []string, in *os.File, out, messages io.Writer) error {
 		return hashPassword(args[1:], in, out, messages)
 	case "policy":
 		return policyCommand(args[1:], in, out)
+	case "explain":
+		return explainDecision(args[1:], out)
 	case "version":
 		if len(args) > 1 {
 			return usageError{fmt.Errorf("version: unexpected argument %q", args[1])}

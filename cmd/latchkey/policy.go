@@ -52,7 +52,7 @@ func policyCommand(args []string, in io.Reader, out io.Writer) error {
 func checkPolicies(args []string, in io.Reader, out io.Writer) error {
 	flags := newFlags("policy check")
 	file := flags.String("f", "", "`file` with AuthPolicies, others are passed over; - is standard input")
-	if err := parse(flags, args, out); err != nil {
+	if err := parse(flags, "-f <file>", args, out); err != nil {
 		return err
 	}
 	policies, err := readPolicies(*file, in)
@@ -106,7 +106,7 @@ func evalPolicy(args []string, in io.Reader, out io.Writer) error {
 		asked.header.Add(name, strings.TrimSpace(value))
 		return nil
 	})
-	if err := parse(flags, args, out); err != nil {
+	if err := parse(flags, "-f <file>", args, out); err != nil {
 		return err
 	}
 	policies, err := readPolicies(*file, in)
@@ -270,11 +270,12 @@ func newFlags(name string) *flag.FlagSet {
 	return flags
 }
 
-func parse(flags *flag.FlagSet, args []string, out io.Writer) error {
+// parse reads flags; synopsis is what stands before them in the usage.
+func parse(flags *flag.FlagSet, synopsis string, args []string, out io.Writer) error {
 	err := flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(out, "Usage: latchkey %s -f <file> [flags]\n", flags.Name())
+		fmt.Fprintf(out, "Usage: latchkey %s %s [flags]\n", flags.Name(), synopsis)
 		flags.SetOutput(out)
 		flags.PrintDefaults()
 		return err

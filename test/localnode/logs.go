@@ -16,9 +16,9 @@ import (
 	"k8s.io/client-go/util/cert"
 )
 
-// logServer is the one part of a kubelet's own API that this node plays: what `kubectl logs` asks for, with its options -f and --tail. It
+// server is what this node plays of a kubelet's own API: what `kubectl logs` asks for, with its options -f and --tail, and `kubectl port-forward`. It
 // listens where kubelets do. The API server checks no certificate of a kubelet unless it is told to.
-func logServer(node netip.Addr, logs string, log *slog.Logger) (*http.Server, error) {
+func (k *kubelet) server(node netip.Addr) (*http.Server, error) {
 	certificate, key, err := cert.GenerateSelfSignedCertKey(node.String(), nil, nil)
 	if err != nil {
 		return nil, err
@@ -29,19 +29,20 @@ func logServer(node netip.Addr, logs string, log *slog.Logger) (*http.Server, er
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) {
-		name := filepath.Join(logs, filepath.Base(r.PathValue("namespace")), filepath.Base(r.PathValue("pod")), filepath.Base(r.PathValue("container"))+".log")
+		name := filepath.Join(k.logs, filepath.Base(r.PathValue("namespace")), filepath.Base(r.PathValue("pod")), filepath.Base(r.PathValue("container"))+".log")
 		if err := sendLog(r.Context(), w, name, r.FormValue("tailLines"), r.FormValue("follow") == "true"); err != nil {
-			log.Info("logs", "file", name, "error", err)
+			k.log.Info("logs", "file", name, "error", err)
 			http.Error(w, "no log of this container", http.StatusNotFound)
 		}
 	})
+	mux.HandleFunc("/portForward/{namespace}/{pod}", k.forwardPort)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "of a kubelet's API only logs are played by this node", http.StatusNotImplemented)
+		http.Error(w, "of a kubelet's API only logs and port-forward are played by this node", http.StatusNotImplemented)
 	})
 	return &http.Server{
 		Handler:   mux,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
-		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog:  slog.NewLogLogger(k.log.Handler(), slog.LevelDebug),
 	}, nil
 }
 

@@ -111,7 +111,7 @@ func start(ctx context.Context, o Options, addresses *addresses) (*Node, error) 
 	); err != nil {
 		return nil, err
 	}
-	if n.logs, err = logServer(addresses.Node(), o.LogDir, o.Log); err != nil {
+	if n.logs, err = n.kubelet.server(addresses.Node()); err != nil {
 		return nil, err
 	}
 	if err = n.register(ctx, cached); err != nil {
