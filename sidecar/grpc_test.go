@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -46,8 +47,38 @@ var shout = grpc.ServiceDesc{
 				return err
 			}
 		}
+	}}, {StreamName: "Collect", ClientStreams: true, Handler: func(_ any, stream grpc.ServerStream) error {
+		length := 0
+		for {
+			in := &wrapperspb.StringValue{}
+			if err := stream.RecvMsg(in); errors.Is(err, io.EOF) {
+				return stream.SendMsg(wrapperspb.String(strconv.Itoa(length)))
+			} else if err != nil {
+				return err
+			}
+			if length += len(in.Value); in.Value == "stop" {
+				return status.Error(codes.ResourceExhausted, "that will do")
+			}
+		}
+	}}, {StreamName: "Recite", ServerStreams: true, Handler: func(_ any, stream grpc.ServerStream) error {
+		in := &wrapperspb.StringValue{}
+		if err := stream.RecvMsg(in); err != nil {
+			return err
+		}
+		for range messages {
+			if err := stream.SendMsg(in); err != nil {
+				return err
+			}
+		}
+		return status.Error(codes.OutOfRange, "that was all")
 	}}},
 }
+
+// What streams in one direction carry: more together than any window of HTTP/2 or buffer between.
+const (
+	messages    = 256
+	messageSize = 64 << 10
+)
 
 // serveGRPC runs a gRPC app until the test ends.
 func (w *world) serveGRPC() {
@@ -120,6 +151,49 @@ func TestGRPCStreamPassesBothWays(t *testing.T) {
 	}
 	if got := stream.Trailer()["x-end"]; strings.Join(got, "") != "said" {
 		t.Errorf("got trailer %v, want the app's", got)
+	}
+}
+
+func TestGRPCStreamOfTheClientPasses(t *testing.T) {
+	w := newProtectedGRPC(t)
+	client, ctx := w.dialGRPC(w.token("alice", nil))
+	description := &grpc.StreamDesc{ClientStreams: true}
+	stream, err := client.NewStream(ctx, description, "/test.Shout/Collect")
+	check(t, err)
+	for range messages {
+		check(t, stream.SendMsg(wrapperspb.String(strings.Repeat("x", messageSize))))
+	}
+	check(t, stream.CloseSend())
+	got := &wrapperspb.StringValue{}
+	check(t, stream.RecvMsg(got))
+	if want := strconv.Itoa(messages * messageSize); got.Value != want {
+		t.Errorf("got %s bytes at the app, want %s", got.Value, want)
+	}
+	// An app that has heard enough ends the call in the midst, in its own words.
+	stream, err = client.NewStream(ctx, description, "/test.Shout/Collect")
+	check(t, err)
+	check(t, stream.SendMsg(wrapperspb.String("stop")))
+	if err := stream.RecvMsg(got); status.Code(err) != codes.ResourceExhausted || status.Convert(err).Message() != "that will do" {
+		t.Errorf("got %v, want the app's own error", err)
+	}
+}
+
+func TestGRPCStreamOfTheServerPasses(t *testing.T) {
+	w := newProtectedGRPC(t)
+	client, ctx := w.dialGRPC(w.token("alice", nil))
+	stream, err := client.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, "/test.Shout/Recite")
+	check(t, err)
+	line := strings.Repeat("x", messageSize)
+	check(t, stream.SendMsg(wrapperspb.String(line)))
+	check(t, stream.CloseSend())
+	for i := range messages {
+		got := &wrapperspb.StringValue{}
+		if err := stream.RecvMsg(got); err != nil || got.Value != line {
+			t.Fatalf("got %d bytes and %v as message %d, want all of it", len(got.Value), err, i)
+		}
+	}
+	if err := stream.RecvMsg(&wrapperspb.StringValue{}); status.Code(err) != codes.OutOfRange || status.Convert(err).Message() != "that was all" {
+		t.Errorf("got %v, want the status that the app ends with", err)
 	}
 }
 

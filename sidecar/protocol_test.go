@@ -17,6 +17,8 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 	"golang.org/x/net/websocket"
+
+	"github.com/latchkey-dev/latchkey/internal/bundle"
 )
 
 // exchangeRaw writes a request and reads everything up to the end of the connection.
@@ -287,8 +289,31 @@ func (z *zeros) Read(p []byte) (int, error) {
 }
 
 func TestGigabytePassesEitherWayInConstantMemory(t *testing.T) {
-	const gigabyte = 1 << 30
 	w := newWorld(t)
+	w.passesLarge(w.client.Transport.(*http.Transport), 1<<30)
+}
+
+func TestLargeBodiesPassEitherWayOverHTTP2InConstantMemory(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		app  bundle.Protocol
+	}{{"to an app of HTTP/1.1", ""}, {"to an app of HTTP/2", bundle.ProtocolHTTP2}} {
+		t.Run(test.name, func(t *testing.T) {
+			transport := &http.Transport{Protocols: new(http.Protocols)}
+			transport.Protocols.SetUnencryptedHTTP2(true)
+			t.Cleanup(transport.CloseIdleConnections)
+			w := newWorld(t)
+			b := w.bundle()
+			b.Upstream.Protocol = test.app
+			w.mount(b)
+			w.passesLarge(transport, 256<<20)
+		})
+	}
+}
+
+// passesLarge sends so many bytes to an app and fetches as many. Unless a bundle is mounted already, it is the usual one.
+func (w *world) passesLarge(transport *http.Transport, size int64) {
+	w.Helper()
 	received := make(chan int64, 1)
 	w.serveApp(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
@@ -296,32 +321,34 @@ func TestGigabytePassesEitherWayInConstantMemory(t *testing.T) {
 			received <- n
 			return
 		}
-		_, _ = io.Copy(rw, &zeros{gigabyte})
+		_, _ = io.Copy(rw, &zeros{size})
 	}))
-	w.mount(w.bundle())
+	if w.versions == 0 {
+		w.mount(w.bundle())
+	}
 	w.start()
-	w.client.Timeout = 2 * time.Minute
+	client := &http.Client{Transport: transport, Timeout: 2 * time.Minute}
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 
-	response, err := w.client.Post("http://"+w.podIP+":"+port+"/public", "application/octet-stream", &zeros{gigabyte})
-	check(t, err)
-	readAnswer(t, response)
-	if got := <-received; got != gigabyte {
-		t.Errorf("got %d bytes at the app, want all", got)
+	response, err := client.Post("http://"+w.podIP+":"+port+"/public", "application/octet-stream", &zeros{size})
+	check(w, err)
+	readAnswer(w, response)
+	if got := <-received; got != size {
+		w.Errorf("got %d bytes at the app, want all", got)
 	}
-	response, err = w.client.Get("http://" + w.podIP + ":" + port + "/public")
-	check(t, err)
+	response, err = client.Get("http://" + w.podIP + ":" + port + "/public")
+	check(w, err)
 	n, err := io.Copy(io.Discard, response.Body)
-	check(t, err)
+	check(w, err)
 	response.Body.Close()
-	if n != gigabyte {
-		t.Errorf("got %d bytes back, want all", n)
+	if n != size {
+		w.Errorf("got %d bytes back, want all", n)
 	}
 
 	runtime.ReadMemStats(&after)
 	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > 64<<20 {
-		t.Errorf("got the heap grown by %d bytes, want it as good as constant", grown)
+		w.Errorf("got the heap grown by %d bytes, want it as good as constant", grown)
 	}
 }

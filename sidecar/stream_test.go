@@ -53,7 +53,7 @@ func TestEventsArriveAsTheyAreSent(t *testing.T) {
 func TestBodiesStreamBothWays(t *testing.T) {
 	w := newWorld(t)
 	w.serveApp(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		check(t, http.NewResponseController(rw).EnableFullDuplex())
+		_ = http.NewResponseController(rw).EnableFullDuplex() // HTTP/2 needs no leave
 		rw.WriteHeader(http.StatusOK)
 		lines := bufio.NewScanner(r.Body)
 		for lines.Scan() {
@@ -63,12 +63,22 @@ func TestBodiesStreamBothWays(t *testing.T) {
 	}))
 	w.mount(w.bundle())
 	w.start()
+	http2 := &http.Transport{Protocols: new(http.Protocols)}
+	http2.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(http2.CloseIdleConnections)
+	for protocol, transport := range map[string]http.RoundTripper{"HTTP/1.1": w.client.Transport, "HTTP/2": http2} {
+		t.Run(protocol, func(t *testing.T) { w.talkOverABody(t, transport) })
+	}
+}
+
+// talkOverABody sends each line of a body after the answer to the line before has come.
+func (w *world) talkOverABody(t *testing.T, transport http.RoundTripper) {
 	body, sending := io.Pipe()
 	time.AfterFunc(patience, func() { sending.CloseWithError(io.ErrUnexpectedEOF) })
 	request, err := http.NewRequest("POST", "http://"+w.podIP+":"+port+"/public/talk", body)
 	check(t, err)
 	go func() { _, _ = io.WriteString(sending, "hello\n") }()
-	response, err := w.client.Do(request)
+	response, err := transport.RoundTrip(request)
 	check(t, err)
 	defer response.Body.Close()
 	answers := bufio.NewReader(response.Body)
