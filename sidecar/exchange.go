@@ -262,43 +262,7 @@ func (e *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &hijacked{Conn: conn, exchange: e}, buffered, nil
-}
-
-// hijacked is the connection of a WebSocket.
-type hijacked struct {
-	net.Conn
-	*exchange
-}
-
-func (h *hijacked) Write(p []byte) (int, error) {
-	h.writing.Store(h.front.watch.tick.Load())
-	defer h.writing.Store(0)
-	return h.Conn.Write(p)
-}
-
-// ReadFrom and WriteTo spare the large buffers that io.Copy would take for each direction, for as long as the WebSocket lasts.
-
-// ReadFrom sends what the app says.
-func (h *hijacked) ReadFrom(app io.Reader) (int64, error) {
-	buffer := streams.Get()
-	defer streams.Put(buffer)
-	return io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{app}, buffer)
-}
-
-// WriteTo passes on what the caller says.
-func (h *hijacked) WriteTo(app io.Writer) (int64, error) {
-	buffer := streams.Get()
-	defer streams.Put(buffer)
-	return io.CopyBuffer(struct{ io.Writer }{app}, struct{ io.Reader }{h.Conn}, buffer)
-}
-
-// CloseWrite passes on that the app has said its last word.
-func (h *hijacked) CloseWrite() error {
-	if half, ok := h.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
+	return &webSocket{Conn: conn, exchange: e}, buffered, nil
 }
 
 // exchangeBody is the body of an exchange's request.
