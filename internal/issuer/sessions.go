@@ -3,7 +3,6 @@ package issuer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -111,86 +110,6 @@ func (s *sessions) tellEnded(user string, ended []store.SessionID, why string, l
 	if len(ended) > 0 {
 		s.journal.advance()
 	}
-}
-
-// attempts bounds how often a refresh looks again after it lost a race. Each loss is another client's progress, and a second look nearly
-// always settles it.
-const attempts = 10
-
-// refresh answers a refresh token with its successor and a new access token. The time is that of the request's arrival: having waited for
-// others does not make a token old.
-func (s *sessions) refresh(ctx context.Context, m *material, token string, device store.Device, base audit) (grant, error) {
-	now := s.instant()
-	for range attempts {
-		found, counter, err := s.find(ctx, token)
-		if err != nil {
-			return grant{}, err
-		}
-		log := base.of(found)
-		user, gone := m.whose(found)
-		if gone != "" {
-			return grant{}, s.endBy(ctx, found, gone, now, log, errSessionEnded)
-		}
-
-		verdict := session.Judge(now, m.config, s.journal.lastOutage(), found, counter)
-		rotatedAt := found.RotatedAt
-		switch verdict {
-		case session.Idle:
-			return grant{}, s.endBy(ctx, found, endedByIdle, now, log, errSessionEnded)
-		case session.Expired:
-			return grant{}, s.endBy(ctx, found, endedByAge, now, log, errSessionEnded)
-		case session.Reuse:
-			log.tell(eventRefresh, failure, endedByReuse, "counter", counter, "current", found.Counter, "replaced_at", found.RotatedAt)
-			return grant{}, s.endBy(ctx, found, endedByReuse, now, log, errReuseDetected)
-		case session.Rotate:
-			rotatedAt = now
-		case session.Repeat: // the session lives no longer for it
-		}
-		// After all that proves more: a stolen token that is used from elsewhere shall count as stolen.
-		if session.Moved(found.Device.Address, device.Address) {
-			switch m.config.IPBinding {
-			case config.IPBindingReauthenticate:
-				log.tell(eventRefresh, failure, endedByNetwork, "before", found.Device.Address)
-				return grant{}, s.endBy(ctx, found, endedByNetwork, now, log, errNetworkChanged)
-			case config.IPBindingLog:
-				s.metrics.moved.Inc()
-				log.tell(eventRefresh, success, endedByNetwork, "before", found.Device.Address)
-			case config.IPBindingOff:
-			}
-		}
-		end := session.End(m.config, found.CreatedAt, rotatedAt)
-		expires := session.AccessExpiry(now, m.config, end)
-		if !expires.After(now) {
-			return grant{}, s.endBy(ctx, found, endedByAge, now, log, errSessionEnded) // in this very second
-		}
-		// Signed before anything is written: a token that cannot be signed must not cost the client its refresh token.
-		access, err := m.accessToken(user, found, now, expires)
-		if err != nil {
-			return grant{}, err
-		}
-		g := grant{accessToken: access, expiresIn: expires.Sub(now), endsIn: end.Sub(now)}
-
-		settled := true
-		if verdict == session.Rotate {
-			g.refreshToken = refreshtoken.Make(found.ID, found.Secret, counter+1)
-			settled, err = s.store.Rotate(ctx, found.ID, counter, store.Rotation{At: now, AccessUntil: expires, Device: device})
-		} else {
-			g.refreshToken = refreshtoken.Make(found.ID, found.Secret, found.Counter)
-			// Whoever ends the session revokes its access tokens until the last of them expires, so the store must know which is.
-			if expires.After(found.AccessUntil) {
-				settled, err = s.store.Extend(ctx, found.ID, found.Counter, expires)
-			}
-		}
-		if err != nil {
-			return grant{}, err
-		}
-		if settled {
-			s.metrics.refreshed(verdict)
-			log.log.Debug("refreshed", "verdict", verdict)
-			return g, nil
-		}
-	}
-	return grant{}, fmt.Errorf("refresh: lost %d races in a row", attempts)
 }
 
 // logout ends the session of a refresh token, be it the current one or not: who has any of them was signed in. It is content if there is
