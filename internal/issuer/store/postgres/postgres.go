@@ -205,9 +205,6 @@ func (s *Store) Time(ctx context.Context, _ time.Time) (time.Time, error) {
 	})
 }
 
-// part is how many sessions one Prune looks at: some ten milliseconds.
-const part = 20_000
-
 // Prune implements store.Store. Rows that somebody else is at work on are left for the next time.
 func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit int) (sessions, revocations int, _ error) {
 	const condition = `(created_at < $1 OR rotated_at < $2) AND access_until < $3`
@@ -215,13 +212,22 @@ func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit
 	s.pruning.Lock()
 	defer s.pruning.Unlock()
 	sessions, err := store.Ask(ctx, &s.remote, "prune", func(ctx context.Context, pool *pgxpool.Pool) (int, error) {
-		over, next, err := overdue(ctx, pool, `SELECT id, `+condition+` FROM latchkey_sessions WHERE id > $4 ORDER BY id LIMIT $5`,
-			limit, append(horizon[:3:3], s.pruned[:], part)...)
+		rows, err := pool.Query(ctx, `SELECT id, `+condition+` FROM latchkey_sessions WHERE id > $4 ORDER BY id LIMIT $5`,
+			append(horizon[:3:3], s.pruned[:], store.Part)...)
 		if err != nil {
 			return 0, err
 		}
+		over, next, err := store.Overdue(rows, limit)
+		rows.Close()
+		if err != nil {
+			return 0, err
+		}
+		ids := make([][]byte, len(over))
+		for i := range over {
+			ids[i] = over[i][:]
+		}
 		gone, err := pool.Exec(ctx, `DELETE FROM latchkey_sessions WHERE id IN
-			(SELECT id FROM latchkey_sessions WHERE `+condition+` AND id = ANY ($4) FOR UPDATE SKIP LOCKED)`, append(horizon[:3:3], over)...)
+			(SELECT id FROM latchkey_sessions WHERE `+condition+` AND id = ANY ($4) FOR UPDATE SKIP LOCKED)`, append(horizon[:3:3], ids)...)
 		if err != nil {
 			return 0, err
 		}
@@ -237,34 +243,6 @@ func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit
 		return swept, err
 	})
 	return sessions, revocations, err
-}
-
-// overdue reads pairs of an id and whether it is over, and returns up to limit of those that are, and where to go on: after the last one
-// read, or from the start.
-func overdue(ctx context.Context, pool *pgxpool.Pool, query string, limit int, arguments ...any) (over [][]byte, next store.SessionID, _ error) {
-	rows, err := pool.Query(ctx, query, arguments...)
-	if err != nil {
-		return nil, next, err
-	}
-	defer rows.Close()
-	read := 0
-	for len(over) < limit && rows.Next() {
-		var id []byte
-		var isOver bool
-		if err := rows.Scan(&id, &isOver); err != nil {
-			return nil, next, err
-		}
-		read++
-		copy(next[:], id)
-		if isOver {
-			over = append(over, id)
-		}
-	}
-	if read < part && len(over) < limit {
-		next = store.SessionID{}
-	}
-	rows.Close()
-	return over, next, rows.Err()
 }
 
 func sessionIDs(raw [][]byte) ([]store.SessionID, error) {

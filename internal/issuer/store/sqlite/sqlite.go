@@ -337,17 +337,14 @@ func (s *Store) Uncount(ctx context.Context, key store.CounterKey, now time.Time
 // Time implements store.Store: the one process has the one clock.
 func (s *Store) Time(_ context.Context, now time.Time) (time.Time, error) { return now, nil }
 
-// part is how many sessions one Prune looks at: some ten milliseconds.
-const part = 20_000
-
 // Prune implements store.Store. It looks for what to delete before it asks to write, for looking may take a while and nobody should wait.
 func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit int) (sessions, revocations int, _ error) {
 	const condition = `(created_at < ?1 OR rotated_at < ?2) AND access_until < ?3`
 	arguments := []any{h.CreatedBefore.UnixMilli(), h.RotatedBefore.UnixMilli(), now.Add(-revocation.Leeway).Unix()}
 	s.pruning.Lock()
 	defer s.pruning.Unlock()
-	over, next, err := overdue(ctx, s.read, `SELECT id, `+condition+` FROM sessions WHERE id > ?4 ORDER BY id LIMIT ?5`,
-		limit, append(arguments[:3:3], s.pruned[:], part)...)
+	over, next, err := s.overdue(ctx, limit, `SELECT id, `+condition+` FROM sessions WHERE id > ?4 ORDER BY id LIMIT ?5`,
+		append(arguments[:3:3], s.pruned[:], store.Part)...)
 	if err != nil {
 		return 0, 0, fmt.Errorf("prune: %w", err)
 	}
@@ -375,6 +372,15 @@ func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit
 	return sessions, revocations, s.trim(ctx)
 }
 
+func (s *Store) overdue(ctx context.Context, limit int, query string, arguments ...any) ([]store.SessionID, store.SessionID, error) {
+	rows, err := s.read.QueryContext(ctx, query, arguments...) //nolint:rowserrcheck // Overdue asks
+	if err != nil {
+		return nil, store.SessionID{}, err
+	}
+	defer func() { _ = rows.Close() }() // what went wrong, Overdue says
+	return store.Overdue(rows, limit)
+}
+
 // maxLog is how long the log may get. SQLite begins it anew by itself, but only in a moment when nobody reads, and under a flood there is none.
 const maxLog = 64 << 20
 
@@ -387,33 +393,6 @@ func (s *Store) trim(ctx context.Context) error {
 		return fmt.Errorf("empty the log: %w", err)
 	}
 	return nil
-}
-
-// overdue reads pairs of an id and whether it is over, and returns up to limit of those that are, and where to go on: after the last one
-// read, or from the start.
-func overdue(ctx context.Context, db *sql.DB, query string, limit int, arguments ...any) (over []store.SessionID, next store.SessionID, _ error) {
-	rows, err := db.QueryContext(ctx, query, arguments...)
-	if err != nil {
-		return nil, next, err
-	}
-	defer func() { _ = rows.Close() }() // what went wrong, Err says
-	read := 0
-	for len(over) < limit && rows.Next() {
-		var id []byte
-		var isOver bool
-		if err := rows.Scan(&id, &isOver); err != nil {
-			return nil, next, err
-		}
-		read++
-		copy(next[:], id)
-		if isOver {
-			over = append(over, next)
-		}
-	}
-	if read < part && len(over) < limit {
-		next = store.SessionID{}
-	}
-	return over, next, rows.Err()
 }
 
 // transact runs do in a transaction that has the right to write from its start.
