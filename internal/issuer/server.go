@@ -110,6 +110,7 @@ func serve(ctx context.Context, listener net.Listener, secure *tls.Config, handl
 		MaxHeaderBytes: 32 << 10,
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug), // port scanners and clients that hang up
 	}
+	listener = &bounded{Listener: listener}
 	stopped := make(chan error, 1)
 	go func() {
 		if secure != nil {
