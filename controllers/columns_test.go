@@ -66,14 +66,15 @@ func TestKubectlGetShowsWhatIsWrong(t *testing.T) {
 	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, younger, func(p *v1alpha1.AuthPolicy) bool {
 		return has(p.Status.Conditions, "Accepted", "Conflicted") && has(p.Status.Conditions, "Ready", "Ready")
 	})
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, younger, func(p *v1alpha1.AuthPolicy) bool { return has(p.Status.Conditions, "PodsProtected", "Protected") })
 	controllertest.Await(t, c, &v1alpha1.TokenIssuerList{}, lonely, func(i *v1alpha1.TokenIssuer) bool { return len(i.Status.Conditions) > 0 })
 	controllertest.Await(t, c, &v1alpha1.SigningKeyList{}, taken, func(k *v1alpha1.SigningKey) bool { return len(k.Status.Conditions) > 0 })
 	for path, want := range map[string]string{
-		"authpolicies/z":      "Accepted=False Accepted Reason=Conflicted Ready=True Ready Reason=Ready",
+		"authpolicies/z":      "Accepted=False Accepted Reason=Conflicted Ready=True Ready Reason=Ready Pods=0 In Step=0 Behind=0 Missing=0",
 		"tokenissuers/lonely": "Accepted=False Ready=False Reason=RefNotFound",
 		"signingkeys/taken":   "Ready=False Reason=NotOwned",
 	} {
-		got := columns(t, "namespaces/"+namespace+"/"+path, "Accepted", "Accepted Reason", "Ready", "Ready Reason", "Reason")
+		got := columns(t, "namespaces/"+namespace+"/"+path, "Accepted", "Accepted Reason", "Ready", "Ready Reason", "Reason", "Pods", "In Step", "Behind", "Missing")
 		if got != want {
 			t.Errorf("%s: got %s, want %s", path, got, want)
 		}

@@ -18,10 +18,12 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers/authpolicy"
+	"github.com/latchkey-dev/latchkey/controllers/coverage"
 	"github.com/latchkey-dev/latchkey/controllers/distribution"
 	"github.com/latchkey-dev/latchkey/controllers/foreign"
 	"github.com/latchkey-dev/latchkey/controllers/signingkey"
 	"github.com/latchkey-dev/latchkey/controllers/tokenissuer"
+	"github.com/latchkey-dev/latchkey/internal/applied"
 	"github.com/latchkey-dev/latchkey/internal/jwksource"
 	"github.com/latchkey-dev/latchkey/internal/owned"
 	"github.com/latchkey-dev/latchkey/internal/pki"
@@ -33,6 +35,10 @@ type Options struct {
 	CA *pki.CA
 	// IssuerImage is the container image of token services. Required.
 	IssuerImage string
+	// SidecarImage is that of the sidecars that the webhook puts in. Required.
+	SidecarImage string
+	// Namespace is the manager's own. Its pods never get a sidecar, and are not missed.
+	Namespace string
 	// Clock tells the time. Default: the machine's.
 	Clock clock.PassiveClock
 	// Addresses says where keys of foreign issuers may be fetched. Default: jwksource.Strict.
@@ -46,6 +52,9 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	}
 	if options.IssuerImage == "" {
 		return errors.New("set up the controllers: IssuerImage is required")
+	}
+	if options.SidecarImage == "" {
+		return errors.New("set up the controllers: SidecarImage is required")
 	}
 	if options.Clock == nil {
 		options.Clock = clock.RealClock{}
@@ -71,8 +80,15 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		Client: cached, Live: live, Clock: options.Clock, Events: recorder, CA: options.CA, Image: options.IssuerImage,
 		Accounts: tokenissuer.AccountsReader{API: api.RESTClient()},
 	}
-	policies := &authpolicy.Reconciler{Client: cached, Live: live, Clock: options.Clock, Events: recorder, CA: options.CA, Foreign: keeper}
-	pods := &distribution.Reconciler{Client: cached, Clock: options.Clock, Events: recorder}
+	ledger := &applied.Ledger{}
+	bare := &coverage.Finder{Namespaces: cached, Pods: live, Own: options.Namespace, Clock: clock.RealClock{}, Events: recorder}
+	if err = mgr.Add(bare); err != nil {
+		return fmt.Errorf("set up the controllers: %w", err)
+	}
+	policies := &authpolicy.Reconciler{
+		Client: cached, Live: live, Clock: options.Clock, Events: recorder, CA: options.CA, Foreign: keeper, Ledger: ledger, Bare: bare, SidecarImage: options.SidecarImage,
+	}
+	pods := &distribution.Reconciler{Client: cached, Clock: options.Clock, Events: recorder, Ledger: ledger}
 	for _, controller := range []interface{ Setup(ctrl.Manager) error }{signingKeys, tokenIssuers, policies, pods} {
 		if err := controller.Setup(mgr); err != nil {
 			return fmt.Errorf("set up the controllers: %w", err)

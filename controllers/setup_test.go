@@ -53,7 +53,7 @@ func startManager(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := controllers.Setup(mgr, controllers.Options{CA: ca, IssuerImage: "issuer:test"}); err != nil {
+	if err := controllers.Setup(mgr, controllers.Options{CA: ca, IssuerImage: "issuer:test", SidecarImage: "sidecar:test"}); err != nil {
 		t.Fatal(err)
 	}
 	running, stop := context.WithCancel(ctx)
@@ -217,7 +217,13 @@ func TestAChangedPolicyIsPokedIntoItsPods(t *testing.T) {
 		t.Fatal(err)
 	}
 	pod := createPod(t, c, namespace, podIP)
-	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, func(policy *v1alpha1.AuthPolicy) bool { return policy.Status.Pods == 1 })
+	inStep := func(policy *v1alpha1.AuthPolicy) bool {
+		return policy.Status.PodsInStep == 1 && policy.Status.PodsBehind == 0
+	}
+	behind := func(policy *v1alpha1.AuthPolicy) bool {
+		return policy.Status.PodsInStep == 0 && policy.Status.PodsBehind == 1
+	}
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, inStep)
 
 	edit(t, c, policy, func() { policy.Spec.Rules = []v1alpha1.PolicyRule{{Access: v1alpha1.AccessDeny}} })
 	poked := func(attempt string) func(*corev1.Pod) bool {
@@ -226,8 +232,10 @@ func TestAChangedPolicyIsPokedIntoItsPods(t *testing.T) {
 		}
 	}
 	controllertest.Await(t, c, &corev1.PodList{}, pod, poked("1"))
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, behind)
 	controllertest.Await(t, c, &corev1.PodList{}, pod, poked("2")) // the kubelet has missed the first
 	files.mount(bundleHash(t, c, namespace))
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, inStep)
 
 	// In step again: the pokes for the next change count from one.
 	before := pod.Annotations[v1alpha1.AnnotationVolumes]
@@ -349,8 +357,11 @@ func TestSetupSaysWhatIsMissing(t *testing.T) {
 	got := []string{
 		controllers.Setup(nil, controllers.Options{IssuerImage: "x"}).Error(),
 		controllers.Setup(nil, controllers.Options{CA: ca}).Error(),
+		controllers.Setup(nil, controllers.Options{CA: ca, IssuerImage: "x"}).Error(),
 	}
-	want := []string{"set up the controllers: CA is required", "set up the controllers: IssuerImage is required"}
+	want := []string{
+		"set up the controllers: CA is required", "set up the controllers: IssuerImage is required", "set up the controllers: SidecarImage is required",
+	}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("errors (-got +want):\n%s", diff)
 	}

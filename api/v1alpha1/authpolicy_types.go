@@ -631,7 +631,8 @@ type PolicySession struct {
 // AuthPolicyStatus is what the manager last saw and did.
 type AuthPolicyStatus struct {
 	// conditions are Accepted (the policy compiles, its references are there, and no older policy takes its pods), Ready (its bundle is
-	// written for the pods to read), WarningFree (nothing in it looks like a mistake) and, where keys are fetched, IssuersHealthy (the last fetch of
+	// written for the pods to read), WarningFree (nothing in it looks like a mistake), PodsProtected (every pod that it would govern has the
+	// sidecar), SidecarsCurrent (each of these is of the manager's own version) and, where keys are fetched, IssuersHealthy (the last fetch of
 	// each key set succeeded, and nothing is wrong with any of its keys). Ready is False with the reason of Accepted while that is False, except for
 	// Conflicted: the bundle of such a policy is written for the pods that it does govern.
 	// +listType=map
@@ -648,6 +649,23 @@ type AuthPolicyStatus struct {
 	// pods is how many pods this policy governs: those that were created with its sidecar and have not ended.
 	// +optional
 	Pods int32 `json:"pods"`
+
+	// podsInStep is how many of pods say that they have applied revision.
+	// +optional
+	PodsInStep int32 `json:"podsInStep"`
+
+	// podsBehind is how many of pods do not say so, or not yet: they are starting, or have rejected it.
+	// +optional
+	PodsBehind int32 `json:"podsBehind"`
+
+	// podsOutdated is how many of pods have another version of the sidecar than the manager puts into new ones. They keep it until they are made anew.
+	// +optional
+	PodsOutdated int32 `json:"podsOutdated"`
+
+	// podsMissing is how many pods ask for the sidecar, would be governed by this policy, and have none: they were created before Latchkey, or
+	// while its webhook was away, and are not protected.
+	// +optional
+	PodsMissing int32 `json:"podsMissing"`
 }
 
 // AuthPolicy says whose tokens the pods it governs take, and who may do what. It is carried out by the sidecar in each pod.
@@ -662,6 +680,10 @@ type AuthPolicyStatus struct {
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
 // +kubebuilder:printcolumn:name="Warning Free",type=string,JSONPath=`.status.conditions[?(@.type=="WarningFree")].status`
 // +kubebuilder:printcolumn:name="Pods",type=integer,JSONPath=`.status.pods`
+// +kubebuilder:printcolumn:name="In Step",type=integer,JSONPath=`.status.podsInStep`
+// +kubebuilder:printcolumn:name="Behind",type=integer,JSONPath=`.status.podsBehind`
+// +kubebuilder:printcolumn:name="Missing",type=integer,JSONPath=`.status.podsMissing`
+// +kubebuilder:printcolumn:name="Outdated",type=integer,priority=1,JSONPath=`.status.podsOutdated`
 // +kubebuilder:printcolumn:name="Revision",type=string,priority=1,JSONPath=`.status.revision`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="the name must be at most 52 characters: the names of Secrets and ConfigMaps are made from it",fieldPath=".metadata"

@@ -37,6 +37,14 @@ const AnnotationImport = "auth.latchkey.dev/import"
 // and Expired.
 const ConditionCertificateFresh = "CertificateFresh"
 
+// Conditions of an AuthPolicy about its pods.
+const (
+	// ConditionPodsProtected: whether every pod that asks for the sidecar and that the policy would govern has it. Its reasons are Protected and SidecarMissing.
+	ConditionPodsProtected = "PodsProtected"
+	// ConditionSidecarsCurrent: whether each sidecar is the one that the manager would put in now. Its reasons are Current and SidecarOutdated.
+	ConditionSidecarsCurrent = "SidecarsCurrent"
+)
+
 // Condition reasons. They are stable: alerts and scripts may rely on them.
 const (
 	// ReasonAccepted: nothing is wrong with the object.
@@ -77,6 +85,14 @@ const (
 	ReasonFetchFailed = "FetchFailed"
 	// ReasonKeysRefused: some keys of a set that was fetched are not fit to be trusted, and are left out.
 	ReasonKeysRefused = "KeysRefused"
+	// ReasonProtected: no pod that the policy would govern lacks the sidecar.
+	ReasonProtected = "Protected"
+	// ReasonSidecarMissing: pods run without the sidecar that they ask for; the message names some. They are not protected.
+	ReasonSidecarMissing = "SidecarMissing"
+	// ReasonCurrent: each sidecar is of the manager's version.
+	ReasonCurrent = "Current"
+	// ReasonSidecarOutdated: pods have a sidecar of another version than the manager's; the message names some. They keep it until they are made anew.
+	ReasonSidecarOutdated = "SidecarOutdated"
 	// ReasonNotObserved: the key signs, and how it came to is not known, because the ring was put back or edited since.
 	ReasonNotObserved = "NotObserved"
 	// ReasonIntact: the private half of each key is there.

@@ -60,7 +60,7 @@ func manage(ctx context.Context, config *rest.Config, o options) error {
 	if err := errors.Join(
 		inject.Setup(ctx, mgr, inject.Options{SidecarImage: o.sidecarImage}),
 		serving.Setup(mgr, ca),
-		controllers.Setup(mgr, controllers.Options{CA: ca, IssuerImage: o.issuerImage}),
+		controllers.Setup(mgr, controllers.Options{CA: ca, IssuerImage: o.issuerImage, SidecarImage: o.sidecarImage, Namespace: o.namespace}),
 		addChecks(mgr),
 	); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/applied"
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/owned"
 	"github.com/latchkey-dev/latchkey/internal/pki"
@@ -29,6 +30,12 @@ type Reconciler struct {
 	CA *pki.CA
 	// Foreign fetches the keys of foreign issuers.
 	Foreign ForeignKeys
+	// Ledger knows what pods say they have applied.
+	Ledger *applied.Ledger
+	// Bare knows the pods that lack a sidecar.
+	Bare BarePods
+	// SidecarImage is the image of the sidecars that are put into new pods.
+	SidecarImage string
 }
 
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=authpolicies;signingkeys;tokenissuers,verbs=get;list;watch
@@ -45,6 +52,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	policy := &v1alpha1.AuthPolicy{}
 	err := r.Client.Get(ctx, request.NamespacedName, policy)
 	if apierrors.IsNotFound(err) {
+		forget(request.NamespacedName)
 		_, err = r.Foreign.Keep(request.NamespacedName, nil)
 		return reconcile.Result{}, err
 	}

@@ -20,6 +20,8 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers/authpolicy"
+	"github.com/latchkey-dev/latchkey/controllers/coverage"
+	"github.com/latchkey-dev/latchkey/internal/applied"
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/filetree"
 	"github.com/latchkey-dev/latchkey/internal/keyset"
@@ -42,6 +44,7 @@ type bench struct {
 	client     client.Client
 	wire       *controllertest.Wire
 	events     *events.FakeRecorder
+	bare       *coverage.Finder
 	reconciler *authpolicy.Reconciler
 	namespace  string
 	token      sidecartoken.Token // of the TokenIssuer that was made last
@@ -54,7 +57,11 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{T: t, client: c, wire: wire, events: events.NewFakeRecorder(100), namespace: controllertest.Namespace(t, c)}
-	b.reconciler = &authpolicy.Reconciler{Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(start), Events: b.events, CA: ca}
+	b.bare = &coverage.Finder{Namespaces: c, Pods: c, Events: events.NewFakeRecorder(100)}
+	b.reconciler = &authpolicy.Reconciler{
+		Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(start), Events: b.events, CA: ca,
+		Ledger: &applied.Ledger{}, Bare: b.bare, SidecarImage: "registry.example/latchkey-sidecar:2",
+	}
 	b.newManager()
 	return b
 }
@@ -605,7 +612,7 @@ func TestTransitionsOfAPolicyAreEventsAndIdlingIsNone(t *testing.T) {
 		change func(*v1alpha1.AuthPolicySpec)
 		want   []string
 	}{
-		{want: []string{"Normal Accepted", "Normal Ready", "Normal NoWarnings"}},
+		{want: []string{"Normal Accepted", "Normal Ready", "Normal NoWarnings", "Normal Current"}},
 		{},
 		{
 			change: func(s *v1alpha1.AuthPolicySpec) {

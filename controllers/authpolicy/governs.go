@@ -9,16 +9,16 @@ import (
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 )
 
-// governed counts the pods that have the policy's sidecar. Pods that only carry its labels are not among those that the cache passes on as
+// governed are the pods that have the policy's sidecar. Pods that only carry its labels are not among those that the cache passes on as
 // pods with a sidecar.
-func governed(policy *v1alpha1.AuthPolicy, pods []corev1.Pod) int32 {
-	var count int32
+func governed(policy *v1alpha1.AuthPolicy, pods []corev1.Pod) []*corev1.Pod {
+	var found []*corev1.Pod
 	for i := range pods {
 		if alive(&pods[i]) && pods[i].Labels[v1alpha1.LabelPolicy] == policy.Name {
-			count++
+			found = append(found, &pods[i])
 		}
 	}
-	return count
+	return found
 }
 
 func alive(pod *corev1.Pod) bool {

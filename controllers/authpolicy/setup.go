@@ -37,6 +37,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		Watches(&corev1.Secret{}, r.wake(everyPolicy), belongsTo("TokenIssuer"), builder.OnlyMetadata).
 		Watches(&corev1.Namespace{}, r.wakeAnywhere(inNamespace), builder.OnlyMetadata, builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WatchesRawSource(ctrlsource.Channel(r.Foreign.Changed(), &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(ctrlsource.Func(r.podsSay)).
 		Watches(&corev1.Secret{}, r.wake(showingCertificate), builder.OnlyMetadata).
 		Watches(&corev1.Pod{}, r.wake(selectorsOfPod), builder.WithPredicates(predicate.NewPredicateFuncs(hasSidecar))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).

@@ -28,7 +28,6 @@ func (r *Reconciler) report(ctx context.Context, policy *v1alpha1.AuthPolicy, se
 	before := policy.Status.DeepCopy()
 	status := &policy.Status
 	status.Revision = revision(seen.written.document())
-	status.Pods = governed(policy, seen.pods)
 	accepted := acceptance(policy, seen, problems)
 	set(policy, v1alpha1.ConditionAccepted, accepted, r.Clock.Now())
 	set(policy, v1alpha1.ConditionReady, readiness(accepted, status.Revision, seen.lastGood, problems, applied), r.Clock.Now())
@@ -43,6 +42,7 @@ func (r *Reconciler) report(ctx context.Context, policy *v1alpha1.AuthPolicy, se
 	if len(problems) == 0 { // else the condition goes on to speak of the generation whose bundle is in force
 		set(policy, v1alpha1.ConditionWarningFree, caution(policy.Spec), r.Clock.Now())
 	}
+	r.reportPods(policy, seen)
 	if !equality.Semantic.DeepEqual(before, status) {
 		if err := r.Client.Status().Update(ctx, policy); err != nil {
 			return owned.Again(fmt.Errorf("write the status: %w", err))
@@ -149,7 +149,7 @@ func revision(document []byte) string {
 func set(policy *v1alpha1.AuthPolicy, condition string, p problem, now time.Time) {
 	status := metav1.ConditionFalse
 	switch p.reason {
-	case v1alpha1.ReasonAccepted, v1alpha1.ReasonReady, v1alpha1.ReasonHealthy, v1alpha1.ReasonNoWarnings:
+	case v1alpha1.ReasonAccepted, v1alpha1.ReasonReady, v1alpha1.ReasonHealthy, v1alpha1.ReasonNoWarnings, v1alpha1.ReasonProtected, v1alpha1.ReasonCurrent:
 		status = metav1.ConditionTrue
 	}
 	meta.SetStatusCondition(&policy.Status.Conditions, metav1.Condition{

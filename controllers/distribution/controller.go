@@ -25,6 +25,8 @@ type Reconciler struct {
 	Client client.Client
 	Clock  clock.PassiveClock
 	Events events.EventRecorder
+	// Ledger gets what pods say. Optional.
+	Ledger *applied.Ledger
 
 	// poked remembers when a pod was poked; the annotation has the rest. A manager that starts anew knows no times and pokes pods that
 	// are behind once more than needed.
@@ -54,6 +56,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, err
 	}
 	report, heard := applied.Ask(ctx, pod)
+	if r.Ledger != nil {
+		r.Ledger.Note(pod, report)
+	}
 	if heard {
 		r.tell(ctx, pod, report.Rejections(wanted))
 	}
@@ -163,4 +168,7 @@ func (r *Reconciler) forget(pod types.NamespacedName) {
 	defer r.mu.Unlock()
 	delete(r.poked, pod)
 	delete(r.told, pod)
+	if r.Ledger != nil {
+		r.Ledger.Forget(pod)
+	}
 }

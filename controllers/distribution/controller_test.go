@@ -409,6 +409,7 @@ func TestTrimKeepsWhatIsReadAndNothingElse(t *testing.T) {
 	kept.Annotations = map[string]string{v1alpha1.AnnotationVolumes: "x 1"}
 	kept.Spec.Volumes = whole.Spec.Volumes[1:] // without the app's own
 	kept.Spec.InitContainers = inject.Trace(whole)
+	kept.Spec.InitContainers[0].Image = "sidecar"
 	kept.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1", Conditions: []corev1.PodCondition{{Type: corev1.PodReady}}}
 
 	served := whole.DeepCopy()

@@ -2,6 +2,7 @@ package distribution
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -93,6 +94,12 @@ func Trim(object any) (any, error) {
 		}
 	}
 	trimmed.Spec.InitContainers = inject.Trace(pod)
+	for i := range trimmed.Spec.InitContainers { // the version of the sidecar
+		name := trimmed.Spec.InitContainers[i].Name
+		if at := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == name }); at >= 0 {
+			trimmed.Spec.InitContainers[i].Image = pod.Spec.InitContainers[at].Image
+		}
+	}
 	trimmed.Status.Phase = pod.Status.Phase
 	trimmed.Status.PodIP = pod.Status.PodIP
 	for _, condition := range pod.Status.Conditions {
