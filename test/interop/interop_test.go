@@ -22,11 +22,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/internal/signing"
-	"github.com/latchkey-dev/latchkey/test/controlplane"
 	"github.com/latchkey-dev/latchkey/test/debian"
 	"github.com/latchkey-dev/latchkey/test/guard"
 	"github.com/latchkey-dev/latchkey/test/installation"
 	"github.com/latchkey-dev/latchkey/test/npm"
+	"github.com/latchkey-dev/latchkey/test/snippet"
 )
 
 const (
@@ -157,7 +157,7 @@ func (w *world) passes(t *testing.T, token string) {
 func TestIndependentImplementationsSignWithWhatAPodMountsAndVerifyWhatIsPublished(t *testing.T) {
 	openssl := debian.Program(t, "openssl", "openssl")
 	node := npm.Install(t, "jose")
-	page := programs(t)
+	page := snippet.Programs(t, "docs/interop.md")
 	for _, name := range []string{"sign.mjs", "sign.sh", "verify.mjs"} {
 		if page[name] == "" {
 			t.Fatalf("docs/interop.md has no program %s", name)
@@ -266,23 +266,4 @@ func (w *world) verifyTokenService(t *testing.T, node *npm.Project) {
 	if claims, err := node.Node(t, "verify.mjs", "jwks.json", "https://auth.example.com", audience, answer.Token); err != nil {
 		t.Errorf("got %s and error %v, want claims", claims, err)
 	}
-}
-
-// programs are the blocks of docs/interop.md that begin with a comment that names them, as "// sign.mjs: ...".
-func programs(t *testing.T) map[string]string {
-	t.Helper()
-	page, err := os.ReadFile(filepath.Join(controlplane.Root(), "docs", "interop.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := map[string]string{}
-	for i, block := range strings.Split(string(page), "\n```") {
-		_, text, _ := strings.Cut(block, "\n")
-		first, _, _ := strings.Cut(text, ": ")
-		_, name, named := strings.Cut(first, " ")
-		if i%2 == 1 && named && !strings.Contains(name, " ") {
-			found[name] = text + "\n"
-		}
-	}
-	return found
 }

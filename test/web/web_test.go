@@ -7,8 +7,10 @@ import (
 	"testing"
 
 	"github.com/latchkey-dev/latchkey/test/controlplane"
+	"github.com/latchkey-dev/latchkey/test/debian"
 	"github.com/latchkey-dev/latchkey/test/guard"
 	"github.com/latchkey-dev/latchkey/test/npm"
+	"github.com/latchkey-dev/latchkey/test/snippet"
 )
 
 func TestMain(m *testing.M) { os.Exit(guard.Main("web", m.Run)) }
@@ -23,7 +25,7 @@ const (
 func TestTheBrowsersHalf(t *testing.T) {
 	source := filepath.Join(controlplane.Root(), "web", "client")
 	project := npm.Install(t, source)
-	project.Copy(t, source, "README.md", "src", "test", "tsconfig.json", "tsconfig.build.json", "vitest.config.ts")
+	project.Copy(t, source, "README.md", "browser", "src", "test", "tsconfig.json", "tsconfig.build.json", "vitest.config.ts")
 	run := func(t *testing.T, script string, args ...string) string {
 		t.Helper()
 		output, err := project.Node(t, script, args...)
@@ -33,12 +35,32 @@ func TestTheBrowsersHalf(t *testing.T) {
 		return output
 	}
 
-	t.Run("the package is sound TypeScript", func(t *testing.T) {
-		run(t, compiler)
+	t.Run("the package is sound TypeScript, and so is what stands in the documentation", func(t *testing.T) {
 		run(t, compiler, "-p", "tsconfig.build.json")
+		check(t, os.Mkdir(filepath.Join(project.Dir, "docs"), 0o700))
+		for page, names := range map[string][]string{
+			"docs/frontend.md":     {"plain.html", "plain.js", "react.tsx", "mobile.ts"},
+			"web/client/README.md": {"usage.ts"},
+		} {
+			programs := snippet.Programs(t, page)
+			for _, name := range names {
+				if programs[name] == "" {
+					t.Errorf("%s has no program %s", page, name)
+				}
+				project.Write(t, filepath.Join("docs", name), programs[name])
+			}
+		}
+		run(t, compiler)
 	})
 	t.Run("the package is one that npm can publish", func(t *testing.T) { t.Log(run(t, linter, "--strict")) })
 	t.Run("its own tests pass", func(t *testing.T) { keep(t, "unit.txt", run(t, runner, "run", "--project", "unit")) })
+	t.Run("the browser stays signed in", func(t *testing.T) {
+		chromium := debian.Program(t, "chromium", "chromium")
+		w := newWorld(t, project.Dir)
+		control := w.serve("127.0.0.1:0", w.control(), nil)
+		t.Setenv("LATCHKEY_WORLD", w.forBrowser(chromium, "http://"+control))
+		keep(t, "browser.txt", run(t, runner, "run", "--project", "browser"))
+	})
 }
 
 // keep puts what a program has printed where `make test` shows it, since it hides what tests print that pass.
@@ -47,11 +69,5 @@ func keep(t *testing.T, name, text string) {
 	if !strings.Contains(text, " passed") {
 		t.Fatalf("no test has passed:\n%s", text)
 	}
-	dir := filepath.Join(controlplane.Root(), "test", "output", "web")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.WriteFile(filepath.Join(outputDir(t), name), []byte(text+"\n"), 0o644))
 }

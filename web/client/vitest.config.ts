@@ -3,6 +3,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     reporters: ["verbose"],
+    fileParallelism: false, // one browser at a time
     projects: [
       {
         test: {
@@ -11,6 +12,10 @@ export default defineConfig({
           environment: "happy-dom",
           environmentOptions: { happyDOM: { url: "https://shop.example/orders" } },
         },
+      },
+      {
+        // Needs a world around it: see test/web.
+        test: { name: "browser", include: ["browser/*.test.ts"], environment: "node", testTimeout: 90_000, hookTimeout: 60_000 },
       },
     ],
   },
