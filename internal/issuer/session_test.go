@@ -281,3 +281,35 @@ func TestSessionsOutliveTheProcess(t *testing.T) {
 	w.mustRefresh(a.refresh())
 	refused(t, w.refresh(b.refresh()), http.StatusUnauthorized, issuer.ReasonNoSession, false)
 }
+
+// A session that somebody else has planted in the browser stays theirs: signing in begins another, under a number that nobody could know (session
+// fixation).
+func TestSigningInNeverTakesOverTheSessionThatTheBrowserBrings(t *testing.T) {
+	w := start(t)
+	planted := w.login("bob")
+	request := w.loginRequest("alice", passwordOf("alice"))
+	request.Header.Set("Cookie", issuer.CookieName+"="+planted.refresh())
+	victim := w.do(request)
+	if victim.status != http.StatusOK || w.sid(victim) == w.sid(planted) {
+		t.Fatalf("got %d and the session %s, want a session of her own", victim.status, w.sid(victim))
+	}
+	if _, claims := w.claims(w.mustRefresh(planted.refresh()).access); claims["sub"] != "bob" {
+		t.Errorf("got %v from what was planted, want bob as before", claims["sub"])
+	}
+}
+
+// Nothing sends the browser anywhere, so nobody can say where (open redirect).
+func TestNoAnswerSendsTheBrowserAnywhere(t *testing.T) {
+	w := start(t)
+	token := w.login("alice").refresh()
+	const elsewhere = "?next=https://evil.example&redirect_uri=https://evil.example&return_to=//evil.example"
+	for _, request := range []*http.Request{
+		w.loginRequest("alice", passwordOf("alice")), w.loginRequest("alice", "wrong"), w.post("/refresh", token, ""), w.post("/logout", token, ""),
+		w.get("/.well-known/jwks.json"), w.get("/"), w.get("//evil.example/"), w.post("/login/", "", "{}"),
+	} {
+		request.URL.RawQuery = elsewhere[1:]
+		if got := w.do(request); got.status >= 300 && got.status < 400 || got.header.Get("Location") != "" || got.header.Get("Refresh") != "" {
+			t.Errorf("%s %s: got %d and Location %q, want no way elsewhere", request.Method, request.URL.Path, got.status, got.header.Get("Location"))
+		}
+	}
+}
