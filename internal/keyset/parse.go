@@ -94,44 +94,14 @@ func (how reader) parseKey(item any) (key *Key, leftOut string, err error) {
 	if !ok {
 		return nil, "", errors.New("kty: is missing, as the key is not an object")
 	}
-	var m members
-	for _, field := range []struct {
-		name string
-		into *string
-	}{
-		{"kty", &m.Type},
-		{"use", &m.Use},
-		{"alg", &m.Algorithm},
-		{"kid", &m.ID},
-		{"crv", &m.Curve},
-		{"n", &m.Modulus},
-		{"e", &m.Exponent},
-		{"x", &m.X},
-		{"y", &m.Y},
-		{"k", &m.Secret},
-	} {
-		value, present := object[field.name]
-		if !present {
-			continue
-		}
-		if *field.into, ok = value.(string); !ok {
-			return nil, "", fmt.Errorf("%s: must be a string", field.name)
-		}
-		if *field.into == "" {
-			return nil, "", fmt.Errorf("%s: is empty", field.name)
-		}
+	m, err := membersOf(object)
+	if err != nil {
+		return nil, "", err
 	}
-
 	// Secrets come before anything that could leave the key out: a leak matters also in a key that nobody uses.
-	for _, private := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "priv"} {
-		if _, present := object[private]; present {
-			return nil, "", fmt.Errorf("%s: belongs to a private key, which has no place in a key set; treat it as leaked", private)
-		}
+	if err = how.refuseSecrets(object, m); err != nil {
+		return nil, "", err
 	}
-	if !how.secrets && (m.Type == "oct" || m.Secret != "") {
-		return nil, "", errors.New("kty: is a shared secret, which has no place in a public key set; treat it as leaked")
-	}
-
 	if m.NotAfter, err = parseNotAfter(object); err != nil {
 		return nil, "", err
 	}
@@ -165,6 +135,53 @@ func (how reader) parseKey(item any) (key *Key, leftOut string, err error) {
 	}
 	key, err = m.key()
 	return key, "", err
+}
+
+// membersOf reads the members that are strings.
+func membersOf(object map[string]any) (members, error) {
+	var m members
+	for _, field := range []struct {
+		name string
+		into *string
+	}{
+		{"kty", &m.Type},
+		{"use", &m.Use},
+		{"alg", &m.Algorithm},
+		{"kid", &m.ID},
+		{"crv", &m.Curve},
+		{"n", &m.Modulus},
+		{"e", &m.Exponent},
+		{"x", &m.X},
+		{"y", &m.Y},
+		{"k", &m.Secret},
+	} {
+		value, present := object[field.name]
+		if !present {
+			continue
+		}
+		text, ok := value.(string)
+		switch {
+		case !ok:
+			return members{}, fmt.Errorf("%s: must be a string", field.name)
+		case text == "":
+			return members{}, fmt.Errorf("%s: is empty", field.name)
+		}
+		*field.into = text
+	}
+	return m, nil
+}
+
+// refuseSecrets wants nothing in a key set that only signers know.
+func (how reader) refuseSecrets(object map[string]any, m members) error {
+	for _, private := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "priv"} {
+		if _, present := object[private]; present {
+			return fmt.Errorf("%s: belongs to a private key, which has no place in a key set; treat it as leaked", private)
+		}
+	}
+	if !how.secrets && (m.Type == "oct" || m.Secret != "") {
+		return errors.New("kty: is a shared secret, which has no place in a public key set; treat it as leaked")
+	}
+	return nil
 }
 
 // impliedAlgorithm returns the only algorithm that a key without alg can be for: a curve leaves one, RSA and oct leave several. Whoever
