@@ -9,7 +9,7 @@
 //	handler.go    the life of a request
 //	gate/         what is decided about it, and by whom it is then known to the app
 //	exchange.go   what it is from then on; watch.go ends it when its token, the policy or patience does
-//	websocket.go  how a WebSocket is carried, and told why it ends
+//	websocket.go  how a WebSocket is carried, and told why it ends, between two frames/
 //	answer.go     the way back to the caller; observe.go tells of it when it is over, over accesslog/ and internal/tracing
 //	forward.go    how it reaches the app
 //	lobby.go      which connections are taken, and on what terms; door.go serves them

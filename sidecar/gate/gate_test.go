@@ -249,6 +249,28 @@ func TestIntroduceLeavesOtherHeadersAlone(t *testing.T) {
 	}
 }
 
+func TestRequestWithAKnownTokenIsJudgedWithoutAllocations(t *testing.T) {
+	key := newKey(t, "ES256")
+	g := newGate(t, key)
+	request := newRequest(t, "/api/v7/orders/1", newToken(t, key, "alice"))
+	out := &http.Request{URL: &url.URL{}, Header: make(http.Header, 8)}
+	judge := func() {
+		verdict := g.Judge(request, "/api/v7/orders/1", noon)
+		if !verdict.Allow {
+			t.Fatalf("got %+v", verdict)
+		}
+		clear(out.Header)
+		for name, values := range request.Header {
+			out.Header[name] = values
+		}
+		g.Introduce(out, verdict.Caller)
+	}
+	judge() // to know the token
+	if got := testing.AllocsPerRun(100, judge); got != 0 {
+		t.Errorf("got %v allocations, want none", got)
+	}
+}
+
 // The whole of what is decided about a request whose token was seen before: verified from the cache, judged by 20 rules, introduced.
 func BenchmarkKnownToken(b *testing.B) {
 	key := newKey(b, "ES256")
