@@ -60,7 +60,7 @@ func (c *cache) get(token string) *Caller {
 		found = s.old[end]
 	}
 	s.mu.RUnlock()
-	if found.token != token {
+	if found.caller == nil || found.token != token {
 		return nil
 	}
 	if !young {

@@ -206,6 +206,30 @@ func TestCacheIsBoundedAndKeepsTheNewest(t *testing.T) {
 	}
 }
 
+// A known token is looked for by its end, and believed by every byte of it.
+func TestForgedTokenThatEndsLikeAKnownOneIsRefused(t *testing.T) {
+	for _, algorithm := range []string{"ES256", "HS256"} {
+		key := newKey(t, algorithm)
+		g := newGate(t, key)
+		alice, mallory := newToken(t, key, "alice"), newToken(t, key, "mallory")
+		known := newRequest(t, "/", alice)
+		if verdict := g.Judge(known, "/", noon); !verdict.Allow {
+			t.Fatalf("got %+v", verdict)
+		}
+		signed := func(token string) int { return strings.LastIndexByte(token, '.') }
+		forged := mallory[:signed(mallory)] + alice[signed(alice):]
+		short := alice[len(alice)-32:]
+		for _, token := range []string{forged, short, "", alice + "A", "x" + alice} {
+			if verdict := g.Judge(newRequest(t, "/", token), "/", noon); verdict.Allow || verdict.Token != gate.TokenRefused {
+				t.Errorf("%s: got %+v for %.40q, want it refused", algorithm, verdict, token)
+			}
+		}
+		if verdict := g.Judge(known, "/", noon); verdict.Token != gate.TokenCached || verdict.Caller.Subject != "alice" {
+			t.Errorf("%s: got %+v, want alice from the cache", algorithm, verdict)
+		}
+	}
+}
+
 func TestLongTokensTakeNoMoreMemoryThanManyShortOnes(t *testing.T) {
 	key := newKey(t, "HS256")
 	g := newGate(t, key)
