@@ -239,3 +239,17 @@ func TestNewPasswordEndsSessionsThatBeganWithTheOld(t *testing.T) {
 	w.mustRefresh(bob.refresh())
 	w.mustRefresh(w.login("alice").refresh())
 }
+
+func TestSessionsOfOnePersonAreOneList(t *testing.T) {
+	w := start(t)
+	w.login("alice")
+	shouting := w.do(w.loginRequest("ALICE", passwordOf("alice")))
+	if _, claims := w.claims(shouting.access); claims["sub"] != "alice" {
+		t.Errorf("got sub %v, want the name as it is listed", claims["sub"])
+	}
+	r := w.get("/sessions")
+	r.Header.Set("Authorization", "Bearer "+shouting.access)
+	if got := strings.Count(w.do(r).body, `"id"`); got != 2 {
+		t.Errorf("got %d sessions, want 2", got)
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/internal/issuer/session"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
+	"github.com/latchkey-dev/latchkey/internal/issuer/users"
 )
 
 // Sign-ins by password are counted before the password is looked at, so that a thousand guesses at once are no better than one after the
@@ -47,10 +48,10 @@ type guesses struct {
 	log   *slog.Logger
 }
 
-// admit counts an attempt and returns how to take it back, or refuses it when there were too many. Names are counted without regard to
-// case, as many apps take them.
+// admit counts an attempt and returns how to take it back, or refuses it when there were too many. Names are counted as they are
+// compared, without regard to case: many apps take them so.
 func (g *guesses) admit(ctx context.Context, typed, address string) (takeBack func(), err error) {
-	name, network := strings.ToLower(typed), session.Site(address)
+	name, network := users.Fold(typed), session.Site(address)
 	var counted []store.CounterKey
 	takeBack = func() {
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)

@@ -162,8 +162,8 @@ func (h *handler) login(w http.ResponseWriter, r *http.Request, m *material) err
 	g, err := h.sessions.login(r.Context(), m, credentials.Username, []byte(credentials.Password), device, log)
 	if err != nil {
 		name := unknownUser
-		if _, known := m.listed(credentials.Username); known {
-			name = credentials.Username
+		if listed, known := m.listed(credentials.Username); known {
+			name = listed.Name
 		}
 		log.with("user", name).refused(eventSignIn, err)
 		return err

@@ -56,7 +56,7 @@ func (m *material) whose(s store.Session) (*users.User, string) {
 	}
 	user, known := m.listed(s.User)
 	switch {
-	case !known:
+	case !known || user.Name != s.User:
 		return nil, endedByRemoval
 	case user.Fingerprint() != kept.Password:
 		return nil, endedByPassword
@@ -64,7 +64,7 @@ func (m *material) whose(s store.Session) (*users.User, string) {
 	return user, ""
 }
 
-// listed returns a user of users.yaml. Where it is no longer asked for it counts for nothing, though this pod may have it still.
+// listed returns the user of users.yaml whom a name stands for. Where it is no longer asked for it counts for nothing, though this pod may have it still.
 func (m *material) listed(name string) (*users.User, bool) {
 	if !m.config.Login.Users {
 		return nil, false

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/latchkey-dev/latchkey/internal/issuer/config"
 	"github.com/latchkey-dev/latchkey/internal/issuer/refreshtoken"
 	"github.com/latchkey-dev/latchkey/internal/issuer/session"
@@ -57,6 +59,10 @@ func (s *sessions) login(ctx context.Context, m *material, name string, password
 		return grant{}, err
 	}
 	defer leave()
+	name = norm.NFC.String(name)
+	if listed, known := m.listed(name); known {
+		name = listed.Name
+	}
 	takeBack, err := s.guesses.admit(ctx, name, device.Address)
 	if err != nil {
 		return grant{}, err

@@ -22,6 +22,7 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/text/unicode/norm"
 	"sigs.k8s.io/yaml"
 	goyaml "sigs.k8s.io/yaml/goyaml.v2"
 
@@ -56,9 +57,9 @@ type User struct {
 
 // Users is the file, read. It is immutable.
 type Users struct {
-	byName map[string]*User
-	decoys []password.Hash // one a user, with the same cost
-	memory uint32          // KiB, of the costliest
+	byName map[string]*User // by Fold
+	decoys []password.Hash  // one a user, with the same cost
+	memory uint32           // KiB, of the costliest
 	seed   maphash.Seed
 }
 
@@ -95,12 +96,14 @@ func Parse(data []byte) (*Users, error) {
 	first := make(map[string]int, len(d.Users))
 	for i, entry := range d.Users {
 		at := fmt.Sprintf("users[%d]", i)
+		entry.Name = norm.NFC.String(entry.Name)
+		folded := Fold(entry.Name)
 		if err := checkName(entry.Name); err != nil {
 			faults = append(faults, fmt.Errorf("%s.name: %w", at, err))
-		} else if before, twice := first[entry.Name]; twice {
-			faults = append(faults, fmt.Errorf("%s.name: the same as users[%d].name", at, before))
+		} else if before, twice := first[folded]; twice {
+			faults = append(faults, fmt.Errorf("%s.name: the same as users[%d].name; case does not count", at, before))
 		} else {
-			first[entry.Name] = i
+			first[folded] = i
 		}
 		hash, err := password.Parse(entry.PasswordHash)
 		if err != nil {
@@ -108,7 +111,7 @@ func Parse(data []byte) (*Users, error) {
 		}
 		claims, errs := parseClaims(at+".claims", entry.Claims)
 		faults = append(faults, errs...)
-		u.byName[entry.Name] = &User{Name: entry.Name, Claims: claims, hash: hash}
+		u.byName[folded] = &User{Name: entry.Name, Claims: claims, hash: hash}
 		u.decoys = append(u.decoys, password.Decoy(hash.Parameters()))
 		if len(faults) > maxFaults {
 			faults = append(faults[:maxFaults], errors.New("and more"))
@@ -130,10 +133,22 @@ func Parse(data []byte) (*Users, error) {
 // Len is how many users there are.
 func (u *Users) Len() int { return len(u.byName) }
 
-// Find returns the user of this name.
-func (u *Users) Find(name string) (*User, bool) {
-	user, ok := u.byName[name]
+// Find returns the user whom a name stands for, however it is typed.
+func (u *Users) Find(typed string) (*User, bool) {
+	user, ok := u.byName[Fold(typed)]
 	return user, ok
+}
+
+// Fold is what names are compared by: one person is one name, whatever the keyboard makes of its accents (Unicode's form NFC) and capitals (simple
+// case folding).
+func Fold(name string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+			least = min(least, next)
+		}
+		return least
+	}, norm.NFC.String(name))
 }
 
 // Fingerprint changes whenever the password does, and tells nothing of it: it is a hash of the salted hash.
@@ -145,11 +160,12 @@ func (u *User) Fingerprint() string {
 // CheckMemory is how many KiB Authenticate takes at most. It is one number for all names, so that waiting for room tells nothing about them.
 func (u *Users) CheckMemory() uint32 { return u.memory }
 
-// Authenticate returns the user of this name if the password is theirs. It costs one argon2id hash in any case: for a name that does not
+// Authenticate returns the user whom a typed name stands for if the password is theirs. It costs one argon2id hash in any case: for a name that does not
 // exist, a hash with the parameters of some user, always the same one for the same name, so that the time tells nothing.
 func (u *Users) Authenticate(name string, pass []byte) (*User, bool) {
-	user, known := u.byName[name]
-	hash := u.decoys[maphash.String(u.seed, name)%uint64(len(u.decoys))]
+	folded := Fold(name)
+	user, known := u.byName[folded]
+	hash := u.decoys[maphash.String(u.seed, folded)%uint64(len(u.decoys))]
 	if known {
 		hash = user.hash
 	}
@@ -159,8 +175,10 @@ func (u *Users) Authenticate(name string, pass []byte) (*User, bool) {
 	return user, true
 }
 
-// Vet returns a user that somebody else vouches for, with the same bounds on name and claims. The error repeats neither values nor the name.
+// Vet returns a user that somebody else vouches for, with the same bounds on name and claims. The name is taken in NFC; its case is theirs to
+// decide, and to keep to. The error repeats neither values nor the name.
 func Vet(name string, claims map[string]json.RawMessage) (*User, error) {
+	name = norm.NFC.String(name)
 	var faults []error
 	if err := checkName(name); err != nil {
 		faults = append(faults, fmt.Errorf("username: %w", err))

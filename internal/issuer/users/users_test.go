@@ -46,7 +46,7 @@ users:
 	}{
 		{"takes a user's own password", "alice", "alice's", true},
 		{"refuses another user's password", "alice", "bob's", false},
-		{"refuses a name in another case", "Alice", "alice's", false},
+		{"takes a name in another case", "Alice", "alice's", true},
 		{"refuses a name with a space behind", "alice ", "alice's", false},
 		{"refuses a user who does not exist", "carol", "alice's", false},
 		{"refuses nobody", "", "", false},
@@ -125,7 +125,9 @@ func TestParseRefuses(t *testing.T) {
 		{"a field given twice", entry("alice", "  name: bob\n"), `not valid YAML: line 4: key "name" already set in map`},
 		{"a value that YAML stumbles over", "users: [{name: alice, passwordHash: *hunter2}]", "not valid YAML: unknown anchor …"},
 		{"a value of a kind that does not fit", "users: [{name: alice, passwordHash: !!int hunter2}]", "not valid YAML: cannot decode !!str …"},
-		{"a user listed twice", entry("alice", "- name: alice\n  passwordHash: "+hash+"\n"), "users[1].name: the same as users[0].name"},
+		{"a user listed twice", entry("alice", "- name: alice\n  passwordHash: "+hash+"\n"), "users[1].name: the same as users[0].name; case does not count"},
+		{"a user listed twice, in another case", entry("alice", "- name: ALICE\n  passwordHash: "+hash+"\n"), "users[1].name: the same as users[0].name; case does not count"},
+		{"a user listed twice, with accents put in another way", entry("jos\u00e9", "- name: jose\u0301\n  passwordHash: "+hash+"\n"), "users[1].name: the same as users[0].name; case does not count"},
 		{"a nameless user", entry(`""`, ""), "users[0].name: must have 1 to 256 bytes"},
 		{"a name with a line end", entry(`"a\nb"`, ""), "users[0].name: must be printable, without white space around it"},
 		{"a name that is a number", entry("123", ""), "users[0].name: must be a string, not a number"},
@@ -201,4 +203,23 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("a user without a password: %q", data)
 		}
 	})
+}
+
+func TestOnePersonIsOneNameHoweverItIsTyped(t *testing.T) {
+	u, err := users.Parse(fmt.Appendf(nil, "users:\n- name: \"Jose\u0301 Stra\u00dfe\"\n  passwordHash: %s\n", hashOf(t, "his")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const sub = "Jos\u00e9 Stra\u00dfe"
+	for _, typed := range []string{sub, "jose\u0301 stra\u00dfe", "JOSE\u0301 STRA\u1e9eE"} {
+		if user, ok := u.Authenticate(typed, []byte("his")); !ok || user.Name != sub {
+			t.Errorf("%q: got %v, %v, want %q", typed, user, ok, sub)
+		}
+		if users.Fold(typed) != users.Fold(sub) {
+			t.Errorf("%q and %q are compared as %q and %q, want one", typed, sub, users.Fold(typed), users.Fold(sub))
+		}
+	}
+	if user, err := users.Vet("Jose\u0301", nil); err != nil || user.Name != "Jos\u00e9" {
+		t.Errorf("vouched for: got %v, %v, want the name in NFC and its own case", user, err)
+	}
 }
