@@ -154,3 +154,30 @@ func TestPolicyWithoutSessionLeavesThePathsToTheApp(t *testing.T) {
 		t.Errorf("got %q at the app, want /auth/login", got)
 	}
 }
+
+// A token service that stops closes connections that it takes for idle, and a request may just have been sent on one.
+func TestSignInSurvivesAConnectionThatIsClosedUnderIt(t *testing.T) {
+	w, service := newWorldWithTokenService(t)
+	service.serve()
+	requests := 0
+	service.answer = func(w http.ResponseWriter, _ *http.Request) {
+		if requests++; requests == 2 {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = conn.Close()
+		}
+	}
+	w.start()
+	for range 2 {
+		if got := w.send("POST", "http://"+w.podIP+":"+port+"/auth/refresh", "", "", "Cookie: __Secure-latchkey-refresh=one"); got.Status != http.StatusOK {
+			t.Errorf("got %+v, want the answer of the token service", got)
+		}
+	}
+	asked := service.takeAsked()
+	if len(asked) != 3 || len(asked[2].Header["Idempotency-Key"]) > 0 {
+		t.Errorf("the token service was asked %+v, want three times, as clients ask", asked)
+	}
+}

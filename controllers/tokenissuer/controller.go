@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,6 +43,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups="",resources=configmaps;services;persistentvolumeclaims,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:urls=/.well-known/openid-configuration;/openid/v1/jwks,verbs=get
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
@@ -74,10 +76,12 @@ type observed struct {
 	missing    []secretRef          // Secrets that are not there
 	accounts   Accounts             // who signs the tokens of ServiceAccounts; empty unless there are trusted backends
 	deployment *appsv1.Deployment   // as applied last; empty: not there
+
+	claim *corev1.PersistentVolumeClaim // for the session database; empty: not there, or none is needed
 }
 
 func (r *Reconciler) observe(ctx context.Context, issuer *v1alpha1.TokenIssuer) (*observed, error) {
-	seen := &observed{signingKey: &v1alpha1.SigningKey{}, deployment: &appsv1.Deployment{}}
+	seen := &observed{signingKey: &v1alpha1.SigningKey{}, deployment: &appsv1.Deployment{}, claim: &corev1.PersistentVolumeClaim{}}
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: issuer.Spec.SigningKeyRef.Name}, seen.signingKey)
 	if apierrors.IsNotFound(err) {
 		seen.signingKey, err = nil, nil
@@ -192,9 +196,12 @@ func (r *Reconciler) apply(ctx context.Context, issuer *v1alpha1.TokenIssuer, se
 		return err
 	}
 	if issuer.Spec.Store.SQLite != nil {
-		if err := objects.Apply(ctx, issuer, &corev1.PersistentVolumeClaim{}, renderVolume(issuer)); err != nil {
+		if err := objects.Apply(ctx, issuer, seen.claim, renderVolume(issuer)); err != nil {
 			return err
 		}
+	}
+	if err := objects.Apply(ctx, issuer, &networkingv1.NetworkPolicy{}, renderNetworkPolicy(issuer)); err != nil {
+		return err
 	}
 	if err := objects.Apply(ctx, issuer, &policyv1.PodDisruptionBudget{}, renderBudget(issuer)); err != nil {
 		return err

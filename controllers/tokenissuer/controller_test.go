@@ -13,10 +13,12 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -546,7 +548,7 @@ func TestAManagerKilledBetweenAnyTwoWritesIsFollowedByOneThatGoesOn(t *testing.T
 			t.Errorf("killed after %d writes: writes once all is done (-got +want):\n%s", writes, diff)
 		}
 		if err == nil {
-			if want := 8; writes != want {
+			if want := 9; writes != want {
 				t.Errorf("got %d writes in a first reconcile, want %d", writes, want)
 			}
 			return
@@ -615,11 +617,50 @@ func TestASharedStoreIsMountedAndServedByManyPods(t *testing.T) {
 			if got := len(claims.Items); got != 0 {
 				t.Errorf("got %d volumes, want none", got)
 			}
+			if hooks := spec.Template.Spec.Containers[0].Lifecycle; hooks == nil || hooks.PreStop.Sleep.Seconds != 5 {
+				t.Errorf("got hooks %v, want a pod to serve on until everybody knows that it goes", hooks)
+			}
 			budget := get(b, &policyv1.PodDisruptionBudget{}, "auth-issuer")
 			if got, want := budget.Spec.MaxUnavailable.IntValue(), 1; got != want {
 				t.Errorf("got a budget of %d, want %d", got, want)
 			}
 		})
+	}
+}
+
+func TestOnlyPodsOfTheClusterReachTheTokenService(t *testing.T) {
+	b := newBench(t)
+	b.reconcile()
+	policy := get(b, &networkingv1.NetworkPolicy{}, "auth-issuer")
+	tcp, https, admin := corev1.ProtocolTCP, intstr.FromInt32(8443), intstr.FromInt32(8081)
+	want := networkingv1.NetworkPolicySpec{
+		PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{v1alpha1.LabelTokenIssuer: "auth"}},
+		PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}, // what it may reach is left alone
+		Ingress: []networkingv1.NetworkPolicyIngressRule{{
+			From:  []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{}}},
+			Ports: []networkingv1.NetworkPolicyPort{{Protocol: &tcp, Port: &https}, {Protocol: &tcp, Port: &admin}},
+		}},
+	}
+	if diff := cmp.Diff(policy.Spec, want); diff != "" {
+		t.Errorf("who reaches the token service (-got +want):\n%s", diff)
+	}
+	if pods := get(b, &appsv1.Deployment{}, "auth-issuer").Spec.Template.Labels; pods[v1alpha1.LabelTokenIssuer] != "auth" {
+		t.Errorf("got pods with labels %v, want those that the policy is about", pods)
+	}
+}
+
+func TestAVolumeThatIsNotBoundIsNamed(t *testing.T) {
+	b := newBench(t)
+	b.reconcile()
+	if got, want := b.message("Ready"), `PersistentVolumeClaim "auth-issuer", without a storage class: `; !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q in it", got, want)
+	}
+	claim := get(b, &corev1.PersistentVolumeClaim{}, "auth-issuer")
+	claim.Status.Phase = corev1.ClaimBound
+	b.must(b.client.Status().Update(ctx, claim))
+	b.reconcile()
+	if got, want := b.message("Ready"), "waiting for the pod"; !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q in it", got, want)
 	}
 }
 

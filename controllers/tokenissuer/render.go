@@ -6,12 +6,14 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	applyapps "k8s.io/client-go/applyconfigurations/apps/v1"
 	applycore "k8s.io/client-go/applyconfigurations/core/v1"
 	applymeta "k8s.io/client-go/applyconfigurations/meta/v1"
+	applynetworking "k8s.io/client-go/applyconfigurations/networking/v1"
 	applypolicy "k8s.io/client-go/applyconfigurations/policy/v1"
 	"k8s.io/utils/ptr"
 
@@ -24,6 +26,9 @@ const (
 	servicePort = 8443 // sign-in, refresh, sign-out, revocations; TLS
 	adminPort   = 8081 // health, metrics, what is applied
 	user        = 65532
+
+	// leaveSeconds is how long a pod serves on after its end was decided: proxies of all nodes hear of it within a second or two.
+	leaveSeconds = 5
 )
 
 // objectName is the name of everything that belongs to a TokenIssuer.
@@ -117,6 +122,23 @@ func renderBudget(issuer *v1alpha1.TokenIssuer) *applypolicy.PodDisruptionBudget
 		WithSpec(applypolicy.PodDisruptionBudgetSpec().
 			WithMaxUnavailable(intstr.FromInt32(1)).
 			WithSelector(applymeta.LabelSelector().WithMatchLabels(selector(issuer))))
+}
+
+// renderNetworkPolicy lets pods of the cluster reach the two ports, and nobody else: sidecars of any namespace, trusted backends and whoever reads the
+// keys by themselves come to the one, the manager and whoever collects metrics to the other. It says nothing of what the token service may reach:
+// stores, webhooks and collectors are told to it by name, which a NetworkPolicy cannot say. Another policy may let more in, as these add up.
+func renderNetworkPolicy(issuer *v1alpha1.TokenIssuer) *applynetworking.NetworkPolicyApplyConfiguration {
+	ingress := applynetworking.NetworkPolicyIngressRule().
+		WithFrom(applynetworking.NetworkPolicyPeer().WithNamespaceSelector(applymeta.LabelSelector()))
+	for _, port := range []int32{servicePort, adminPort} {
+		ingress.WithPorts(applynetworking.NetworkPolicyPort().WithProtocol(corev1.ProtocolTCP).WithPort(intstr.FromInt32(port)))
+	}
+	return applynetworking.NetworkPolicy(objectName(issuer), issuer.Namespace).
+		WithLabels(labels(issuer)).
+		WithSpec(applynetworking.NetworkPolicySpec().
+			WithPodSelector(applymeta.LabelSelector().WithMatchLabels(selector(issuer))).
+			WithPolicyTypes(networkingv1.PolicyTypeIngress).
+			WithIngress(ingress))
 }
 
 func renderDeployment(issuer *v1alpha1.TokenIssuer, image string) *applyapps.DeploymentApplyConfiguration {
@@ -279,6 +301,9 @@ func renderContainer(issuer *v1alpha1.TokenIssuer, image string) *applycore.Cont
 		container.WithVolumeMounts(mounted)
 	}
 	if url, _ := storeSecrets(issuer); url != nil {
+		// Until everybody knows that the pod is going, some come to it still. With a file nobody could go elsewhere, so it goes at once.
+		container.WithLifecycle(applycore.Lifecycle().WithPreStop(applycore.LifecycleHandler().
+			WithSleep(applycore.SleepAction().WithSeconds(leaveSeconds))))
 		container.WithArgs(fmt.Sprintf("--owner=%s/%s", issuer.Namespace, issuer.Name))
 	}
 	// The brackets are for clusters whose pods have IPv6 addresses; they do no harm around an IPv4 one.

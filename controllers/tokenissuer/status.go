@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
@@ -57,9 +59,20 @@ func readiness(seen *observed, accepted verdict, applied error) verdict {
 		return verdict{owned.Refusal(applied), applied.Error()}
 	case ready:
 		return verdict{v1alpha1.ReasonReady, "the token service answers"}
+	case seen.claim.Name != "" && seen.claim.Status.Phase != corev1.ClaimBound:
+		return verdict{v1alpha1.ReasonProgressing, unbound(seen.claim)}
 	default:
 		return verdict{v1alpha1.ReasonProgressing, fmt.Sprintf("waiting for the pod of Deployment %q to become ready", seen.deployment.Name)}
 	}
+}
+
+// unbound says which volume is waited for, and of which class: of a class that does not exist nobody makes one.
+func unbound(claim *corev1.PersistentVolumeClaim) string {
+	class := "without a storage class: the cluster has no default, or the volume must be made by hand"
+	if name := ptr.Deref(claim.Spec.StorageClassName, ""); name != "" {
+		class = fmt.Sprintf("of storage class %q", name)
+	}
+	return fmt.Sprintf("waiting for PersistentVolumeClaim %q, %s, to be bound to a volume; `kubectl describe` tells why it is not", claim.Name, class)
 }
 
 // report writes the status, if it has changed, and says when to come back.

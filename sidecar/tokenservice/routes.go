@@ -159,7 +159,8 @@ func (s *Routes) Serve(w http.ResponseWriter, r *http.Request, path string) {
 
 	whole := r.Clone(r.Context())
 	whole.URL = &url.URL{Path: route} // without a query: no route has one
-	whole.Body = io.NopCloser(bytes.NewReader(body))
+	whole.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	whole.Body, _ = whole.GetBody()
 	whole.ContentLength = int64(len(body))
 	whole.TransferEncoding = nil
 	whole.Trailer = nil
@@ -168,7 +169,7 @@ func (s *Routes) Serve(w http.ResponseWriter, r *http.Request, path string) {
 
 // rewrite says who asks and by which way, in headers that only the sidecar writes.
 func (s *Routes) rewrite(p *httputil.ProxyRequest) {
-	header := make(http.Header, len(forwarded)+5)
+	header := make(http.Header, len(forwarded)+6)
 	for _, name := range forwarded {
 		if values := p.In.Header[name]; len(values) > 0 {
 			header[name] = values
@@ -186,6 +187,10 @@ func (s *Routes) rewrite(p *httputil.ProxyRequest) {
 	header.Set("X-Forwarded-For", s.proxies.client(p.In))
 	header.Set("X-Forwarded-Prefix", s.prefix)
 	s.client.token.Show(header)
+	// A token service that goes may close a connection just when a request is sent on it, unread. This lets the transport send it once more, over
+	// another; the header itself is not sent. What was read after all does no harm when it comes twice: a refresh has the same successor, a sign-in is one more
+	// session, and what has ended has ended.
+	header["Idempotency-Key"] = []string{}
 	p.Out.Header = header
 	p.Out.Host = p.In.Host // Origin is compared with it
 	p.Out.URL = s.client.endpoint(p.In.URL.Path)

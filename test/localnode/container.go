@@ -28,6 +28,7 @@ type container struct {
 	args, env    []string
 	dir, logFile string
 	grace        time.Duration
+	sleep        time.Duration // before it is asked to end
 	restart      func(exitCode int) bool
 	update       func(func(*corev1.ContainerStatus)) // changes what the pod's status says of this container
 
@@ -46,8 +47,12 @@ func newContainer(pod *corev1.Pod, spec corev1.Container, sandbox *sandbox) (*co
 	if len(spec.Command) > 0 && filepath.Base(spec.Command[0]) != filepath.Base(program) {
 		return nil, fmt.Errorf("command %q: the image's program is %s", spec.Command[0], filepath.Base(program))
 	}
-	if spec.Lifecycle != nil || len(spec.VolumeDevices) > 0 {
-		return nil, errors.New("lifecycle hooks and volumeDevices are not played by this node")
+	sleep, err := preStopSleep(spec.Lifecycle)
+	if err != nil {
+		return nil, err
+	}
+	if len(spec.VolumeDevices) > 0 {
+		return nil, errors.New("volumeDevices are not played by this node")
 	}
 
 	env, err := environment(pod, sandbox.node.addresses.Node(), spec)
@@ -65,6 +70,7 @@ func newContainer(pod *corev1.Pod, spec corev1.Container, sandbox *sandbox) (*co
 		spec: spec, program: program, dir: sandbox.dir,
 		logFile: filepath.Join(sandbox.logs, spec.Name+".log"),
 		grace:   gracePeriod(pod),
+		sleep:   sleep,
 		started: make(chan struct{}),
 	}
 	c.onceStarted = sync.OnceFunc(func() { close(c.started) })
@@ -142,7 +148,12 @@ func (c *container) once(run, kill context.Context) int {
 		select {
 		case <-process.exited:
 		case <-healthy.Done():
-			process.end(c.grace, kill.Done())
+			select {
+			case <-time.After(c.sleep):
+			case <-process.exited:
+			case <-kill.Done():
+			}
+			process.end(c.grace-c.sleep, kill.Done())
 		}
 		unhealthy()
 		probes.Wait()
@@ -212,6 +223,17 @@ func (c *container) say(format string, args ...any) {
 	}
 	fmt.Fprintf(log, "localnode: "+format+"\n", args...)
 	_ = log.Close()
+}
+
+// preStopSleep is how long a container is to go on before it is asked to end.
+func preStopSleep(hooks *corev1.Lifecycle) (time.Duration, error) {
+	switch {
+	case hooks == nil:
+		return 0, nil
+	case hooks.PostStart != nil || hooks.PreStop == nil || hooks.PreStop.Sleep == nil:
+		return 0, errors.New("lifecycle hooks other than preStop.sleep are not played by this node")
+	}
+	return time.Duration(hooks.PreStop.Sleep.Seconds) * time.Second, nil
 }
 
 func gracePeriod(pod *corev1.Pod) time.Duration {

@@ -18,7 +18,7 @@
 //     127.0.0.1 in args and env: so the apps of two pods may listen on the same loopback port, as they may in a cluster.
 //
 // Volumes hold files as a kubelet writes them, and are refreshed when a kubelet would: when the pod itself changes, and else once a minute.
-// What is asked for and not played here (exec and gRPC probes, lifecycle hooks, subPath, other kinds of volume) is refused by name in
+// What is asked for and not played here (exec and gRPC probes, lifecycle hooks but preStop.sleep, subPath, other kinds of volume) is refused by name in
 // the container's status. Resource limits and security contexts are left to a real node, and the end of a namespace to a real cluster: one that
 // is deleted here stays Terminating.
 package localnode
