@@ -56,6 +56,8 @@ func BenchmarkLogoutReachesAThousandSidecars(b *testing.B) {
 	})
 	following := w.metricValue("process_resident_memory_bytes")
 
+	look := time.NewTicker(time.Millisecond) // leaves the processor to those who are measured
+	defer look.Stop()
 	var took []time.Duration
 	for b.Loop() {
 		session := w.login("alice")
@@ -76,7 +78,7 @@ func BenchmarkLogoutReachesAThousandSidecars(b *testing.B) {
 				took = append(took, time.Since(sent))
 				return true
 			})
-			time.Sleep(time.Millisecond) // leaves the processor to those who are measured
+			<-look.C
 		}
 	}
 	slices.Sort(took)

@@ -110,8 +110,8 @@ func start(t *testing.T, store string) *installation.Installation {
 	i, err := installation.Start(t.Context(), dir)
 	check(t, err)
 	t.Cleanup(func() {
-		if err := i.Stop(); err != nil {
-			t.Error(err)
+		if failed := i.Stop(); failed != nil {
+			t.Error(failed)
 		}
 	})
 	text, err := os.ReadFile("testdata/world.yaml")
