@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer"
+	"github.com/latchkey-dev/latchkey/internal/issuer/config"
 )
 
 // Whatever a Cookie header holds: it is never a server error, nobody gets in with it who was not given that very token, and nobody loses a
@@ -59,5 +60,44 @@ func FuzzLogin(f *testing.F) {
 		default:
 			t.Fatalf("got %d for %q", a.status, body)
 		}
+	})
+}
+
+// Whatever comes as a form: it is never a server error, and a session is renewed or ended only by a token of its own.
+func FuzzForm(f *testing.F) {
+	w := newWorld(f)
+	c := defaults
+	c.Delivery = config.DeliverInBody
+	w.writeConfig(c)
+	w.run()
+	genuine := w.login("alice").refresh()
+	f.Add("/token", "grant_type=refresh_token&refresh_token=rubbish")
+	f.Add("/token", "grant_type=refresh_token&refresh_token=a&refresh_token=b")
+	f.Add("/token", "grant_type=password&username=alice&password=x")
+	f.Add("/token", "grant_type=refresh_token&refresh_token=AQ"+strings.Repeat("A", 74))
+	f.Add("/revoke", "token=e30.e30.e30&token_type_hint=access_token")
+	f.Add("/revoke", "token=%00&token=%zz;a=b")
+	f.Add("/introspect", "token=a")
+	f.Fuzz(func(t *testing.T, route, body string) {
+		if route != "/token" && route != "/revoke" && route != "/introspect" {
+			return
+		}
+		r := w.post(route, "", body)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		a, err := w.try(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case a.status == http.StatusOK && route == "/revoke": // it says so of every token
+		case a.status == http.StatusBadRequest, a.status == http.StatusUnauthorized && route == "/introspect":
+		default:
+			t.Fatalf("got %d for %q to %s", a.status, body, route)
+		}
+		next, err := w.try(w.form("/token", "grant_type", "refresh_token", "refresh_token", genuine))
+		if err != nil || next.status != http.StatusOK {
+			t.Fatalf("%q to %s cost a session: %d %s, %v", body, route, next.status, next.body, err)
+		}
+		genuine = next.refresh()
 	})
 }

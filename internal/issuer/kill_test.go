@@ -45,6 +45,13 @@ func serveAsProcess() {
 // process runs the token service of a world as a process of its own, and returns how to kill it with no warning.
 func (w *world) process() (kill func()) {
 	w.t.Helper()
+	kill = w.startProcess()
+	w.awaitReady()
+	return kill
+}
+
+// startProcess does not wait for it to be ready.
+func (w *world) startProcess() (kill func()) {
 	o := w.options()
 	command := exec.Command(os.Args[0], "--config="+o.Config, "--ring="+o.Ring, "--sidecars="+o.Sidecars, "--users="+o.Users, "--tls="+o.TLS,
 		"--data="+o.Data, "--postgresql="+o.PostgreSQL, "--redis="+o.Redis, "--owner="+o.Owner, "--listen="+w.address, "--admin-address="+w.admin)
@@ -52,7 +59,8 @@ func (w *world) process() (kill func()) {
 	command.Stderr = w.log
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := command.Start(); err != nil {
-		w.t.Fatal(err)
+		w.t.Error(err)
+		return func() {}
 	}
 	kill = sync.OnceFunc(func() { // a second call waits for the first
 		_ = command.Process.Kill()
@@ -60,7 +68,6 @@ func (w *world) process() (kill func()) {
 		w.client.CloseIdleConnections()
 	})
 	w.t.Cleanup(kill)
-	w.awaitReady()
 	return kill
 }
 

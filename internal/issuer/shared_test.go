@@ -254,3 +254,25 @@ func TestATokenServiceStartsAnewWhenItsDatabaseWasSetBack(t *testing.T) {
 		})
 	}
 }
+
+// All replicas of a new release come to the database at once, and each would bring its schema up to date.
+func TestProcessesThatStartAtOnceMakeOneDatabase(t *testing.T) {
+	onSharedStores(t, func(t *testing.T, replica func() *world, _ storetest.Server) {
+		var all [4]*world
+		for i := range all {
+			all[i] = replica()
+		}
+		var starting sync.WaitGroup
+		for _, w := range all {
+			starting.Go(func() { w.startProcess() })
+		}
+		starting.Wait()
+		for _, w := range all {
+			w.awaitReady()
+		}
+		token := all[0].login("alice").refresh()
+		for _, w := range all[1:] {
+			token = w.mustRefresh(token).refresh()
+		}
+	})
+}
