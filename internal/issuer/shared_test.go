@@ -257,7 +257,7 @@ func TestATokenServiceStartsAnewWhenItsDatabaseWasSetBack(t *testing.T) {
 
 // All replicas of a new release come to the database at once, and each would bring its schema up to date.
 func TestProcessesThatStartAtOnceMakeOneDatabase(t *testing.T) {
-	onSharedStores(t, func(t *testing.T, replica func() *world, _ storetest.Server) {
+	onSharedStores(t, func(_ *testing.T, replica func() *world, _ storetest.Server) {
 		var all [4]*world
 		for i := range all {
 			all[i] = replica()
