@@ -56,10 +56,10 @@ func (s *webSocket) CloseWrite() error {
 	return nil
 }
 
-// Close waits until the caller was told why, where there is something to tell. It is not long: the app is not listened to any more, and a sweep
-// ends a write that nobody takes.
+// Close waits until the caller was told why, where there is something to tell. It is not long: the app is not listened to any more.
 func (s *webSocket) Close() error {
 	if s.endedBy() != nil {
+		_ = s.SetWriteDeadline(time.Now().Add(farewellWithin)) // for what nobody takes; the farewell has a deadline of its own
 		s.copying.Lock()
 		defer s.copying.Unlock()
 	}

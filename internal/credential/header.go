@@ -9,7 +9,7 @@ import (
 // any white space, a tab or what Latin-1 counts as one, so whatever is not of the scheme's name ends it here.
 func bearer(value string) (token string, ok bool) {
 	const scheme = "Bearer"
-	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) || inScheme(value[len(scheme):]) {
+	if len(value) < len(scheme) || value[:len(scheme)] != scheme && !strings.EqualFold(value[:len(scheme)], scheme) || inScheme(value[len(scheme):]) {
 		return "", false
 	}
 	return strings.TrimLeft(value[len(scheme):], " "), true
