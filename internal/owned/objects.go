@@ -114,14 +114,14 @@ func (o Objects) ownerReference(owner client.Object) (metav1.OwnerReference, err
 	return *metav1.NewControllerRef(owner, gvk), nil
 }
 
-// Refusal tells a failure that only a change of some object can mend from one that passes. It returns the condition reason for
+// Refusal tells a failure that only a change of some object can mend from one that passes, be it with the namespace. It returns the condition reason for
 // the former, and "" for the latter and for no error at all.
 func Refusal(err error) string {
 	var notOwned *NotOwnedError
 	switch {
 	case errors.As(err, &notOwned):
 		return v1alpha1.ReasonNotOwned
-	case apierrors.IsInvalid(err), apierrors.IsForbidden(err):
+	case apierrors.IsInvalid(err), apierrors.IsForbidden(err) && !ending(err):
 		return v1alpha1.ReasonInvalid
 	}
 	return ""

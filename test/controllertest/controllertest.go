@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -111,4 +112,21 @@ func (w *Wire) Writes() []string {
 	writes := w.writes
 	w.writes = nil
 	return writes
+}
+
+// End deletes a namespace, and returns when the API server takes nothing new in it. What is there stays: no namespace controller runs here.
+func End(t testing.TB, c client.Client, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := c.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+		t.Fatal(err)
+	}
+	var last error
+	for ctx.Err() == nil && !apierrors.HasStatusCause(last, corev1.NamespaceTerminatingCause) {
+		last = c.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "probe"}}, client.DryRunAll)
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("namespace %s still takes objects: %v", name, last)
+	}
 }
