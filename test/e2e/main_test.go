@@ -16,6 +16,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -46,7 +47,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
-	if err := leave(); err != nil {
+	if err := leave(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "cleaning up:", err)
 	}
 	os.Exit(code)
@@ -75,15 +76,29 @@ func connect() error {
 }
 
 // leave removes what the tests brought into the cluster.
-func leave() error {
-	ctx := context.Background()
-	if err := remove(ctx); err != nil {
+func leave(ctx context.Context) error {
+	if err := errors.Join(remove(ctx), letGo(ctx)); err != nil {
 		return err
 	}
 	if _, err := output(ctx, "kubectl", "delete", "--ignore-not-found", "namespace", system); err != nil {
 		return err
 	}
 	_, err := output(ctx, "kubectl", "delete", "--ignore-not-found", "-k", "config/crd")
+	return err
+}
+
+// letGo takes the finalizer off SigningKeys that are being deleted: without managers nobody else does.
+func letGo(ctx context.Context) error {
+	keys := &unstructured.UnstructuredList{}
+	keys.SetAPIVersion("auth.latchkey.dev/v1alpha1")
+	keys.SetKind("SigningKeyList")
+	err := kube.List(ctx, keys)
+	for i := range keys.Items {
+		err = errors.Join(err, client.IgnoreNotFound(kube.Patch(ctx, &keys.Items[i], client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))))
+	}
+	if meta.IsNoMatchError(err) { // the kinds are gone as well
+		return nil
+	}
 	return err
 }
 
