@@ -63,16 +63,37 @@ func TestTheSameSourcesGiveTheSameImage(t *testing.T) {
 	}
 }
 
+// Every node pulls the sidecar's image, and every pod waits for that.
+func TestTheSidecarsImageIsSmall(t *testing.T) {
+	archive := packed(t, "localhost/latchkey/sidecar:1=./cmd/sidecar", "-platforms", "linux/amd64")
+	info, err := os.Stat(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, most := info.Size(), int64(15_000_000); got >= most {
+		t.Errorf("got an image of %d bytes, want less than %d", got, most)
+	}
+}
+
 // pack packs the smallest of our programs as `make images` packs the others.
 func pack(t *testing.T) string {
 	t.Helper()
+	return packed(t, "localhost/latchkey/pause:1=./test/node/pause")
+}
+
+func packed(t *testing.T, request string, flags ...string) (archive string) {
+	t.Helper()
 	output := t.TempDir()
-	command := exec.Command("go", "run", "./images", "-output", output, "localhost/latchkey/pause:1=./test/node/pause")
+	command := exec.Command("go", append(append([]string{"run", "./images", "-output", output}, flags...), request)...)
 	command.Dir = controlplane.Root()
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", command, err, out)
 	}
-	return filepath.Join(output, "pause.tar")
+	archives, err := filepath.Glob(filepath.Join(output, "*.tar"))
+	if err != nil || len(archives) != 1 {
+		t.Fatalf("got archives %v and error %v, want one", archives, err)
+	}
+	return archives[0]
 }
 
 type file struct {
