@@ -257,7 +257,7 @@ export function createClient({ prefix = "/auth" }: Options = {}): Client {
    * tabs neither trouble the server nor keep a session from becoming idle.
    */
   function wake(): void {
-    if (closed || (typeof document !== "undefined" && document.hidden)) return;
+    if (globalThis.document?.hidden) return;
     if (token ? left(token) <= lead(token) * (1 + spread) : asked && state.status === "unknown") background();
     else schedule();
   }

@@ -435,12 +435,24 @@ describe("a token service that does not answer", () => {
     tab.onChange(() => {});
     await pass(600_000);
     expect(world.count("/auth/refresh")).toBeLessThan(30);
+    await pass(36_000_000);
+    expect(world.count("/auth/refresh")).toBeGreaterThan(600); // but never more rarely than once a minute
     const before = world.count("/auth/refresh");
     world.connected = true;
     window.dispatchEvent(new Event("online"));
     await settle();
     expect(world.count("/auth/refresh")).toBe(before + 1);
     expect(tab.state.status).toBe("signed-in");
+  });
+
+  test("is not waited for where the browser knows that it is offline", async () => {
+    giveLocks();
+    const tab = openTab();
+    world.connected = false;
+    const failing = expect(tab.fetch("/a")).rejects.toMatchObject({ status: 0, reason: "unreachable" });
+    await settle();
+    await failing;
+    expect(world.count("/auth/refresh")).toBe(1);
   });
 
   test("does not matter while the token is good", async () => {
@@ -487,6 +499,56 @@ describe.each([true, false])("tabs, with locks: %s", (locks) => {
     await Promise.all(all.map((tab) => tab.fetch("/a")));
     expect(world.count("/auth/refresh")).toBe(1);
     expect(all.every((tab) => tab.state.status === "signed-in")).toBe(true);
+  });
+
+  test("that all need a new token at the same moment", async () => {
+    const all = await tabs(10);
+    show(false);
+    await pass(400_000);
+    await Promise.all(all.map((tab) => tab.fetch("/a")));
+    expect(world.count("/auth/refresh")).toBe(locks ? 1 : 10);
+    expect(all.every((tab) => tab.state.status === "signed-in")).toBe(true);
+  });
+
+  test("do not believe an answer about a session before this one", async () => {
+    const [tab, other] = await tabs(2);
+    const slow = later();
+    world.answers("/auth/refresh", slow.answer);
+    const checking = tab!.check();
+    await settle();
+    world.sid = "s2";
+    const signingIn = other!.login("alice", "x");
+    await settle();
+    slow.come(refused(401, "session_ended"));
+    await Promise.all([checking, signingIn]);
+    await settle();
+    expect([tab!.state.status, other!.state.status]).toEqual(["signed-in", "signed-in"]);
+  });
+
+  test("do not end a session that has begun since", async () => {
+    const [tab, other] = await tabs(2);
+    const slow = later();
+    world.answers("/auth/logout-all", slow.answer);
+    const leaving = tab!.logoutEverywhere();
+    await settle();
+    world.user = "bob";
+    world.sid = "s2";
+    await other!.login("bob", "x");
+    await settle();
+    slow.come(new Response(null, { status: 204 }));
+    await leaving;
+    await settle();
+    for (const each of [tab, other]) expect(each!.state).toMatchObject({ status: "signed-in", claims: { sub: "bob" } });
+  });
+
+  test("do not take a message for theirs that is about another session, or too late", async () => {
+    const [tab] = await tabs(1);
+    const channel = new BroadcastChannel("latchkey:/auth");
+    channel.postMessage({ ended: "another", reason: "session_ended" });
+    const claims = Buffer.from(JSON.stringify({ sub: "bob", sid: "before", iat: 1 })).toString("base64url");
+    channel.postMessage({ token: `h.${claims}.old`, lifetime: 300_000, age: 0, sent: Date.now() });
+    await settle();
+    expect(tab!.state).toMatchObject({ status: "signed-in", claims: { sub: "alice" } });
   });
 
   test("all hear of a sign-out", async () => {
@@ -566,6 +628,26 @@ test("a tab that does not let go of the lock does not hold up the others for goo
   const asking = tab.fetch("/a");
   await pass(15_100);
   expect((await asking).status).toBe(200);
+});
+
+test("an answer that comes when the page was put away is not for the page that comes back", async () => {
+  const tab = openTab();
+  const slow = later();
+  world.answers("/auth/refresh", slow.answer);
+  tab.onChange((state) => tab.told.push(state));
+  await settle();
+  turn("pagehide");
+  slow.come(world.grant());
+  await settle();
+  expect(tab.statuses).toEqual(["unknown"]);
+});
+
+test("a page that is shown for the first time asks nothing", async () => {
+  const tab = openTab();
+  await tab.check();
+  window.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: false }));
+  await settle();
+  expect(world.count("/auth/refresh")).toBe(1);
 });
 
 test("nothing is stored", async () => {
