@@ -23,6 +23,7 @@ const (
 )
 
 func TestTheBrowsersHalf(t *testing.T) {
+	t.Setenv("NO_COLOR", "1") // what is printed is kept in files
 	source := filepath.Join(controlplane.Root(), "web", "client")
 	project := npm.Install(t, source)
 	project.Copy(t, source, "README.md", "browser", "src", "test", "tsconfig.json", "tsconfig.build.json", "vitest.config.ts")

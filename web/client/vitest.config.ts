@@ -11,6 +11,7 @@ export default defineConfig({
           include: ["test/*.test.ts"],
           environment: "happy-dom",
           environmentOptions: { happyDOM: { url: "https://shop.example/orders" } },
+          testTimeout: 30_000, // of a busy machine; clocks are moved by hand
         },
       },
       {

@@ -56,7 +56,7 @@ test.concurrent.for([
   await becomes(tabs[0]!, "signed-in");
 });
 
-test.concurrent("a refresh token that is used again signs every tab out, and says why", async ({ open }) => {
+test.concurrent("a refresh token that is used again signs every tab out", async ({ open }) => {
   const device = await open();
   const first = await device.signedIn();
   const tabs = [first, await device.tab(), await device.tab()];
