@@ -49,6 +49,9 @@ func TestThePolicyRefusesPodsThatAskForTheSidecarAndComeWithout(t *testing.T) {
 			p.Spec.InitContainers[0].RestartPolicy, p.Spec.InitContainers[0].StartupProbe, p.Spec.InitContainers[0].ReadinessProbe = nil, nil, nil
 		}), refused: true},
 		{name: "a pod whose policy is not recorded", pod: with(func(p *corev1.Pod) { delete(p.Labels, v1alpha1.LabelPolicy) }), refused: true},
+		{name: "a pod whose callers are said to be redirected, and are not", pod: with(func(p *corev1.Pod) {
+			p.Annotations = map[string]string{"auth.latchkey.dev/interception": "Redirect"}
+		}), refused: true},
 		{name: "a pod as the webhook makes it", pod: with(func(*corev1.Pod) {})},
 		{name: "a pod as the webhook makes it, from a mirror", pod: with(func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "mirror.example/sidecar:0" })},
 		{name: "a pod that does not ask", pod: webPod(plain, nil)},
