@@ -1,0 +1,96 @@
+package http1
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// body is that of a request, whose length is known. Unlike the rest of a connection it may be read and closed by several goroutines: a client
+// that sends it on may still be at it when the handler has returned.
+type body struct {
+	mu     sync.Mutex
+	conn   *conn
+	left   int64
+	closed bool
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return b.read(p)
+}
+
+func (b *body) read(p []byte) (n int, err error) {
+	if b.left == 0 {
+		return 0, io.EOF
+	}
+	if int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	if c := b.conn; len(c.in) > 0 {
+		n = copy(p, c.in)
+		c.in = c.in[n:]
+	} else {
+		n, err = c.socket.Read(p)
+	}
+	b.left -= int64(n)
+	switch {
+	case b.left == 0:
+		return n, io.EOF
+	case errors.Is(err, io.EOF):
+		return n, io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// Close ends reading. The rest is seen to when the answer is sent.
+func (b *body) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	return nil
+}
+
+// Whole returns the body, and takes it as read, if all of it has arrived. It is good until the answer has ended.
+func (b *body) Whole() ([]byte, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.conn
+	if b.closed || int64(len(c.in)) < b.left {
+		return nil, false
+	}
+	whole := c.in[:b.left]
+	c.in = c.in[b.left:]
+	b.left = 0
+	return whole, true
+}
+
+// finish reads what is left after the answer, for a while, and reports whether the connection can go on. Where it can not, that is for the caller's sake:
+// what arrives at a closed connection resets it, and the answer with it.
+func (b *body) finish(goesOn bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	if b.left == 0 {
+		return goesOn
+	}
+	socket := b.conn.socket
+	if !goesOn {
+		_ = closeWrite(socket)
+	}
+	b.conn.moved.Store(true)
+	_ = socket.SetReadDeadline(time.Now().Add(linger))
+	scrap := make([]byte, 4<<10)
+	for b.left > 0 {
+		if _, err := b.read(scrap); err != nil && !errors.Is(err, io.EOF) {
+			return false
+		}
+	}
+	return goesOn
+}

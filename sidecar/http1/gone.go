@@ -1,0 +1,46 @@
+package http1
+
+import (
+	"errors"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// gone reports whether the other side of a connection has closed it, without reading from it or waiting. What has arrived and was not read
+// hides the end that comes after it.
+func gone(socket net.Conn) bool {
+	state, _ := peek(socket)
+	return state == ended
+}
+
+type arrived uint8
+
+const (
+	nothing arrived = iota
+	something
+	ended
+)
+
+func peek(socket net.Conn) (arrived, error) {
+	connection, ok := socket.(syscall.Conn)
+	if !ok {
+		return nothing, errors.ErrUnsupported
+	}
+	raw, err := connection.SyscallConn()
+	if err != nil {
+		return ended, err
+	}
+	state := ended
+	err = raw.Control(func(fd uintptr) {
+		var first [1]byte
+		switch n, _, err := unix.Recvfrom(int(fd), first[:], unix.MSG_PEEK|unix.MSG_DONTWAIT); {
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+			state = nothing
+		case err == nil && n > 0:
+			state = something
+		}
+	})
+	return state, err
+}
