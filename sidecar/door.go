@@ -3,15 +3,18 @@ package sidecar
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/sidecar/http1"
 )
 
 // door is one port of the app: its listeners, and the servers for what they accept. Listeners never change; servers do, with the limits.
@@ -23,8 +26,15 @@ type door struct {
 	accepting sync.WaitGroup
 
 	// Guarded by the lobby's lock.
-	servers map[fitting]*http.Server // every one may still have connections
-	room    *room                    // of the server for those that come now
+	servers map[fitting]*servers // every one may still have connections
+	now     *servers             // for those that come
+	room    *room                // of now.other
+}
+
+// servers serve connections with the same limits. Both have the same handler.
+type servers struct {
+	plain *http1.Server // takes connections without TLS first, and hands on those with anything unusual
+	other *http.Server
 }
 
 // fitting is what a server is made for.
@@ -59,7 +69,7 @@ func (r *room) Addr() net.Addr { return r.address }
 
 // addDoor takes over listeners. Nothing is accepted before accept.
 func (l *lobby) addDoor(listeners []net.Listener, newServer func(bundle.Limits) *http.Server) {
-	d := &door{lobby: l, listeners: listeners, newServer: newServer, servers: map[fitting]*http.Server{}}
+	d := &door{lobby: l, listeners: listeners, newServer: newServer, servers: map[fitting]*servers{}}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.doors = append(l.doors, d)
@@ -69,12 +79,18 @@ func (l *lobby) addDoor(listeners []net.Listener, newServer func(bundle.Limits) 
 // refit has connections to come served as the lobby now says. The lobby is locked.
 func (d *door) refit() {
 	wanted := fitting{d.lobby.limits, d.lobby.leaving}
-	server := d.servers[wanted]
-	if server == nil {
-		server = d.newServer(wanted.limits)
-		server.SetKeepAlivesEnabled(!wanted.leaving)
-		d.servers[wanted] = server
+	d.now = d.servers[wanted]
+	if d.now == nil {
+		other := d.newServer(wanted.limits)
+		other.SetKeepAlivesEnabled(!wanted.leaving)
+		plain := http1.NewServer(other.BaseContext(nil), other.Handler, d.bring, http1.Limits{
+			HeadBytes: other.MaxHeaderBytes, HeadTimeout: other.ReadHeaderTimeout, IdleTimeout: other.IdleTimeout,
+		})
+		plain.SetKeepAlives(!wanted.leaving)
+		d.now = &servers{plain, other}
+		d.servers[wanted] = d.now
 	}
+	server := d.now.other
 	if d.room != nil {
 		_ = d.room.Close()
 	}
@@ -126,12 +142,19 @@ func (d *door) accept(listener net.Listener) error {
 }
 
 func (d *door) take(conn net.Conn) {
-	if conn = d.lobby.receive(conn); conn != nil {
+	switch conn := d.lobby.receive(conn).(type) {
+	case nil:
+	case *arrived:
+		d.lobby.mu.Lock()
+		plain := d.now.plain
+		d.lobby.mu.Unlock()
+		d.serving.Go(func() { plain.Serve(conn) })
+	default:
 		d.bring(conn)
 	}
 }
 
-// bring hands a connection to the server of now.
+// bring hands a connection to net/http's server of now.
 func (d *door) bring(conn net.Conn) {
 	for {
 		d.lobby.mu.Lock()
@@ -153,18 +176,22 @@ func (d *door) bring(conn net.Conn) {
 }
 
 // leave has connections to come carry one request each, and returns the servers of those that are open.
-func (l *lobby) leave() []*http.Server {
+func (l *lobby) leave() []*servers {
+	before := l.all()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.leaving = true
-	var before []*http.Server
 	for _, d := range l.doors {
-		for _, server := range d.servers {
-			before = append(before, server)
-		}
 		d.refit()
 	}
 	return before
+}
+
+// sweep is the clock of the servers that have none.
+func (l *lobby) sweep(now time.Time) {
+	for _, each := range l.all() {
+		each.plain.Sweep(now)
+	}
 }
 
 // stop accepts no more. What was accepted is being served when it returns.
@@ -225,16 +252,14 @@ func acceptRest(listener net.Listener) net.Conn {
 }
 
 // all are the servers of all doors.
-func (l *lobby) all() []*http.Server {
+func (l *lobby) all() []*servers {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var servers []*http.Server
+	var all []*servers
 	for _, d := range l.doors {
-		for _, server := range d.servers {
-			servers = append(servers, server)
-		}
+		all = slices.AppendSeq(all, maps.Values(d.servers))
 	}
-	return servers
+	return all
 }
 
 // close ends everything, at once.
@@ -242,8 +267,9 @@ func (l *lobby) close() {
 	for _, d := range l.doors {
 		_ = closeAll(d.listeners)
 	}
-	for _, server := range l.all() {
-		_ = server.Close()
+	for _, each := range l.all() {
+		each.plain.Close()
+		_ = each.other.Close()
 	}
 	for _, d := range l.doors {
 		d.accepting.Wait()
@@ -252,11 +278,12 @@ func (l *lobby) close() {
 }
 
 // shutdown lets servers finish what they are at, and tells HTTP/2 callers that they do.
-func shutdown(ctx context.Context, servers []*http.Server) error {
+func shutdown(ctx context.Context, all []*servers) error {
 	var ending sync.WaitGroup
-	failed := make([]error, len(servers))
-	for i, server := range servers {
-		ending.Go(func() { failed[i] = server.Shutdown(ctx) })
+	failed := make([]error, 2*len(all))
+	for i, each := range all {
+		ending.Go(func() { failed[2*i] = each.plain.Shutdown(ctx) })
+		ending.Go(func() { failed[2*i+1] = each.other.Shutdown(ctx) })
 	}
 	ending.Wait()
 	return errors.Join(failed...)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 )
@@ -99,6 +100,14 @@ func (a *arrived) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return nil
+}
+
+// SyscallConn is for a look at the socket.
+func (a *arrived) SyscallConn() (syscall.RawConn, error) {
+	if socket, ok := a.Conn.(syscall.Conn); ok {
+		return socket.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // receive counts a new connection and begins TLS where it is spoken. It returns nil when the connection was turned away.

@@ -72,6 +72,7 @@ func (s *sidecar) watchOver(ctx context.Context) {
 
 func (s *sidecar) sweep(ctx context.Context, now time.Time) {
 	s.watch.tick.Store(now.UnixNano())
+	s.lobby.sweep(now)
 	current := s.current.Load()
 	for i := range s.watch.shelves {
 		for _, e := range s.watch.shelves[i].sweep(now, current) {

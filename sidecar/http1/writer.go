@@ -18,8 +18,8 @@ type writer struct {
 	out      []byte            // of buffer: what is to be sent
 	held     []byte            // of the body, while its length may still turn out; then the head ends without what frames it
 	framed   bool              // the head is whole
-	allowed  bool               // the status allows a body
-	bodyless bool               // none is sent: only measured, for a HEAD
+	allowed  bool              // the status allows a body
+	bodyless bool              // none is sent: only measured, for a HEAD
 	chunked  bool
 	left     int64    // of the body, that was announced and not written; -1: no length was announced
 	trailers []string // announced
