@@ -15,6 +15,12 @@ func gone(socket net.Conn) bool {
 	return state == ended
 }
 
+// silent reports whether nothing has come from the other side of a connection, not even its end.
+func silent(socket net.Conn) bool {
+	state, _ := peek(socket)
+	return state == nothing
+}
+
 type arrived uint8
 
 const (
