@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,15 +23,17 @@ import (
 type exchange struct {
 	http.ResponseWriter
 	front    *front
-	request  *http.Request // as it came
-	path     string        // normalised
-	grpc     bool          // a call without haste: it brings its own deadline
-	cancel   context.CancelCauseFunc
-	body     io.ReadCloser         // nil: there is none
-	bodyErr  atomic.Pointer[error] // what went wrong with it
-	bodyRead atomic.Bool           // to its end
-	refused  bool                  // an answer was given in the app's place
-	answered atomic.Bool           // the app has begun its answer; from then on the two may be silent as they like
+	request  *http.Request           // as it came
+	path     string                  // normalised
+	grpc     bool                    // a call without haste: it brings its own deadline
+	line     line                    // nil: net/http cancels the request's context when the caller hangs up
+	cancel   context.CancelCauseFunc // ends the way to the app
+	body     io.ReadCloser           // nil: there is none
+	bodyErr  atomic.Pointer[error]   // what went wrong with it
+	bodyRead atomic.Bool             // to its end
+	hungUp   atomic.Bool             // the caller
+	refused  bool                    // an answer was given in the app's place
+	answered atomic.Bool             // the app has begun its answer; from then on the two may be silent as they like
 
 	// In ticks of the watch; 0: no such thing is going on.
 	reading atomic.Int64 // since then the caller has sent nothing that we wait for
@@ -38,6 +41,7 @@ type exchange struct {
 	waiting atomic.Int64 // since then, unless we are reading, it is the app's turn
 
 	shelf *shelf
+	again sync.WaitGroup // it is judged again, for which the request has to stay as it is
 	// What follows is guarded by the shelf's lock while the exchange is watched.
 	prev, next *exchange
 	gone       bool         // it is watched no more
@@ -45,6 +49,12 @@ type exchange struct {
 	caller     *gate.Caller // whom the app was told of; nil: nobody
 	ended      *ending
 	cut        bool // the deadline for writing was moved, to get out of a write that nobody takes
+}
+
+// line is the connection of the caller.
+type line interface {
+	// Gone reports whether the caller has closed it.
+	Gone() bool
 }
 
 // ending is why an exchange ended before its time.
@@ -66,10 +76,21 @@ func (f *front) pass(w http.ResponseWriter, r *http.Request, path string, curren
 		f.refuse(w, r, refusal{Status: http.StatusRequestEntityTooLarge, Reason: reasonBodyTooLarge, Path: path}, "")
 		return
 	}
-	ctx, cancel := context.WithCancelCause(r.Context())
-	e := &exchange{
-		ResponseWriter: w, front: f, request: r, path: path, grpc: problem.IsGRPC(r), cancel: cancel, judged: current, caller: caller,
+	told := answerOf(w)
+	e := &exchange{ResponseWriter: w, front: f, request: r, path: path, grpc: problem.IsGRPC(r), judged: current, caller: caller}
+	e.line, _ = told.ResponseWriter.(line)
+	p := passage{front: f, exchange: e, gate: current.gate, caller: caller, told: told}
+	if c := current.app.cross(p, f.port); c != nil {
+		e.cancel = c.cancel
+		e.bodyRead.Store(true)
+		f.watch.enter(e)
+		defer f.leave(e)
+		c.pass()
+		return
 	}
+
+	ctx, cancel := context.WithCancelCause(r.Context())
+	e.cancel = cancel
 	out := r.WithContext(ctx)
 	if r.Body != nil && r.Body != http.NoBody {
 		// Else net/http would swallow the rest of an HTTP/1 request's body before it sends a byte of the answer.
@@ -82,25 +103,35 @@ func (f *front) pass(w http.ResponseWriter, r *http.Request, path string, curren
 	}
 	f.watch.enter(e)
 	defer f.leave(e)
-	told := answerOf(w)
-	current.app.forward(e, out, f.port, passage{
-		introduce: func(out *http.Request) {
-			current.gate.Introduce(out, caller)
-			told.span.Announce(out.Header)
-		},
-		settle: func(answer *http.Response) {
-			current.gate.Settle(r, caller, answer)
-			if answer.StatusCode == http.StatusSwitchingProtocols {
-				told.status = answer.StatusCode // it is written to the connection itself
-			}
-		},
-		failed: func(err error) { f.failed(e, err) }, //nolint:contextcheck // likewise
-	})
+	current.app.forward(e, out, f.port, p)
+}
+
+// passage is what the sidecar has to say about one request on its way through.
+type passage struct {
+	front    *front
+	exchange *exchange
+	gate     *gate.Gate   // that let it through
+	caller   *gate.Caller // whom the app is told of; nil: nobody
+	told     *answer
+}
+
+// introduce has the last word on what the app sees.
+func (p passage) introduce(out *http.Request) {
+	p.gate.Introduce(out, p.caller)
+	p.told.span.Announce(out.Header)
+}
+
+// settle has the last word on what the app answers.
+func (p passage) settle(answer *http.Response) {
+	p.gate.Settle(p.exchange.request, p.caller, answer)
+	if answer.StatusCode == http.StatusSwitchingProtocols {
+		p.told.status = answer.StatusCode // it is written to the connection itself
+	}
 }
 
 // failed answers where the app did not.
-func (f *front) failed(e *exchange, err error) {
-	w, r := e.ResponseWriter, e.request
+func (p passage) failed(err error) {
+	f, e, w, r := p.front, p.exchange, p.exchange.ResponseWriter, p.exchange.request
 	if e.answered.Load() {
 		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 	}
@@ -110,7 +141,7 @@ func (f *front) failed(e *exchange, err error) {
 		f.refuseByVerdict(w, r, e.path, ended.Verdict)
 		return
 	}
-	if r.Context().Err() != nil {
+	if r.Context().Err() != nil || e.hungUp.Load() {
 		// The caller has gone, or the sidecar is going. To return would be to answer 200 with an empty body.
 		panic(http.ErrAbortHandler)
 	}
@@ -140,6 +171,7 @@ func (f *front) failed(e *exchange, err error) {
 // leave is the end of an exchange, however it came about.
 func (f *front) leave(e *exchange) {
 	f.watch.leave(e)
+	e.again.Wait()
 	e.cancel(nil)
 	if !e.bodyRead.Load() {
 		giveUpBody(e.ResponseWriter, e.request)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/sidecar/http1"
 	"github.com/latchkey-dev/latchkey/sidecar/problem"
 	"github.com/latchkey-dev/latchkey/sidecar/tokenservice"
 )
@@ -29,11 +30,12 @@ type app struct {
 	host     netip.Addr
 	upstream bundle.Upstream // with defaults
 	http1    *http.Transport
-	http2    *http.Transport // without TLS by prior knowledge; with TLS and ProtocolAuto it takes HTTP/1.1 as well
-	trouble  *log.Logger     // what httputil has to say about connections that broke
+	http2    *http.Transport          // without TLS by prior knowledge; with TLS and ProtocolAuto it takes HTTP/1.1 as well
+	trouble  *log.Logger              // what httputil has to say about connections that broke
+	plain    map[uint16]*http1.Client // by port, for what needs neither
 }
 
-func newApp(host netip.Addr, upstream bundle.Upstream, logger *slog.Logger) *app {
+func newApp(host netip.Addr, ports []uint16, upstream bundle.Upstream, logger *slog.Logger) *app {
 	a := &app{host: host, upstream: upstream.WithDefaults(), trouble: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
 	a.http1, a.http2 = a.newTransport(), a.newTransport()
 	a.http1.Protocols.SetHTTP1(true)
@@ -43,16 +45,19 @@ func newApp(host netip.Addr, upstream bundle.Upstream, logger *slog.Logger) *app
 		a.http2.Protocols.SetHTTP2(true)
 		a.http2.Protocols.SetHTTP1(a.upstream.Protocol == bundle.ProtocolAuto)
 	}
+	a.plain = newPlain(host, ports, a.upstream)
 	return a
 }
 
+// keepConnections is how long idle connections to the app are kept: shorter than common servers do (gunicorn 2 s, Node and uvicorn 5 s), so that
+// hardly ever a request goes into a connection that the app is closing.
+const keepConnections = 1500 * time.Millisecond
+
 func (a *app) newTransport() *http.Transport {
 	transport := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: a.upstream.ConnectTimeout}).DialContext,
-		MaxIdleConnsPerHost: 1024,
-		// Shorter than what common servers keep idle connections for (gunicorn 2 s, Node and uvicorn 5 s), so that hardly ever a
-		// request goes into a connection that the app is closing.
-		IdleConnTimeout:       1500 * time.Millisecond,
+		DialContext:           (&net.Dialer{Timeout: a.upstream.ConnectTimeout}).DialContext,
+		MaxIdleConnsPerHost:   1024,
+		IdleConnTimeout:       keepConnections,
 		TLSHandshakeTimeout:   a.upstream.ConnectTimeout,
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true, // what the app sends is what the caller gets
@@ -91,13 +96,16 @@ func (a *app) scheme() string {
 func (a *app) close() {
 	a.http1.CloseIdleConnections()
 	a.http2.CloseIdleConnections()
+	for _, client := range a.plain {
+		client.Close()
+	}
 }
 
-// passage is what others have to say about one request on its way through.
-type passage struct {
-	introduce func(out *http.Request)     // has the last word on what the app sees
-	settle    func(answer *http.Response) // has the last word on what the app answers
-	failed    func(error)                 // answers when the app does not
+// sweep is the clock of the clients that have none.
+func (a *app) sweep(now time.Time) {
+	for _, client := range a.plain {
+		client.Sweep(now)
+	}
 }
 
 // forward sends the request to a port of the app, and answers with what the app answers.
@@ -119,6 +127,9 @@ func (a *app) forward(w http.ResponseWriter, r *http.Request, port uint16, p pas
 				proxy.FlushInterval = 0
 			} else if problem.IsGRPC(r) {
 				answer.Body = &grpcBody{answer.Body, answer}
+			}
+			if _, known := answer.Header["Content-Type"]; !known {
+				answer.Header["Content-Type"] = nil // net/http would guess one
 			}
 			p.settle(answer)
 			return nil

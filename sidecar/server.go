@@ -25,6 +25,7 @@ import (
 type sidecar struct {
 	log       *slog.Logger
 	appHost   netip.Addr
+	ports     []uint16
 	follower  *tokenservice.Follower
 	refetch   *refetch.Pool
 	metrics   *metrics
@@ -52,7 +53,7 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 		return fmt.Errorf("--state: %w", err)
 	}
 	defer func() { stop(); follower.Wait() }()
-	s := &sidecar{log: logger, appHost: config.AppHost, follower: follower, flight: newFlight()}
+	s := &sidecar{log: logger, appHost: config.AppHost, ports: config.Ports, follower: follower, flight: newFlight()}
 	s.lobby = newLobby(s.current.Load, func(limit string) { s.metrics.turned.WithLabelValues(limit).Inc() })
 	s.metrics = newMetrics(s.flight, s.lobby, follower, func() string { return s.bundle.get().Applied })
 	s.lines = accesslog.New(logger.Handler(), s.metrics.linesDropped.Inc) //nolint:contextcheck // lines are about requests that are over
@@ -108,6 +109,7 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 		err = fmt.Errorf("serving: %w", err)
 	}
 	stop() // ends what hangs on: hijacked connections, the watch, the streams
+	s.watch.cancel()
 	for _, each := range own {
 		_ = each.server.Close()
 	}

@@ -74,6 +74,9 @@ func (s *sidecar) sweep(ctx context.Context, now time.Time) {
 	s.watch.tick.Store(now.UnixNano())
 	s.lobby.sweep(now)
 	current := s.current.Load()
+	if current != nil {
+		current.app.sweep(now)
+	}
 	for i := range s.watch.shelves {
 		for _, e := range s.watch.shelves[i].sweep(now, current) {
 			e.judgeAgain(ctx, current, now)
@@ -86,6 +89,10 @@ func (s *shelf) sweep(now time.Time, current *snapshot) (outdated []*exchange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for e := s.first; e != nil; e = e.next {
+		if e.line != nil && e.line.Gone() {
+			e.hungUp.Store(true)
+			e.cancel(context.Canceled)
+		}
 		if e.ended != nil {
 			e.force()
 		} else if why := e.due(now); why != nil {
@@ -97,8 +104,34 @@ func (s *shelf) sweep(now time.Time, current *snapshot) (outdated []*exchange) {
 	return outdated
 }
 
+// stays has an exchange wait with its end, and reports whether it has not come to that yet.
+func (e *exchange) stays() bool {
+	e.shelf.mu.Lock()
+	defer e.shelf.mu.Unlock()
+	if !e.gone {
+		e.again.Add(1)
+	}
+	return !e.gone
+}
+
+// cancel ends all exchanges. The sidecar goes.
+func (w *watch) cancel() {
+	for i := range w.shelves {
+		s := &w.shelves[i]
+		s.mu.Lock()
+		for e := s.first; e != nil; e = e.next {
+			e.cancel(context.Canceled)
+		}
+		s.mu.Unlock()
+	}
+}
+
 // judgeAgain asks a snapshot that came into force meanwhile. A signature may have to be verified, so the shelf is not locked for it.
 func (e *exchange) judgeAgain(ctx context.Context, current *snapshot, now time.Time) {
+	if !e.stays() {
+		return
+	}
+	defer e.again.Done()
 	verdict := current.gate.Judge(e.request.WithContext(ctx), e.path, now)
 	e.shelf.mu.Lock()
 	defer e.shelf.mu.Unlock()

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// body is that of a request, whose length is known. Unlike the rest of a connection it may be read and closed by several goroutines: a client
+// Body is that of a request, whose length is known. Unlike the rest of a connection it may be read and closed by several goroutines: a client
 // that sends it on may still be at it when the handler has returned.
-type body struct {
+type Body struct {
 	mu     sync.Mutex
 	conn   *conn
 	left   int64
 	closed bool
 }
 
-func (b *body) Read(p []byte) (int, error) {
+func (b *Body) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -26,7 +26,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return b.read(p)
 }
 
-func (b *body) read(p []byte) (n int, err error) {
+func (b *Body) read(p []byte) (n int, err error) {
 	if b.left == 0 {
 		return 0, io.EOF
 	}
@@ -50,7 +50,7 @@ func (b *body) read(p []byte) (n int, err error) {
 }
 
 // Close ends reading. The rest is seen to when the answer is sent.
-func (b *body) Close() error {
+func (b *Body) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
@@ -58,7 +58,7 @@ func (b *body) Close() error {
 }
 
 // Whole returns the body, and takes it as read, if all of it has arrived. It is good until the answer has ended.
-func (b *body) Whole() ([]byte, bool) {
+func (b *Body) Whole() ([]byte, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := b.conn
@@ -73,7 +73,7 @@ func (b *body) Whole() ([]byte, bool) {
 
 // finish reads what is left after the answer, for a while, and reports whether the connection can go on. Where it can not, that is for the caller's sake:
 // what arrives at a closed connection resets it, and the answer with it.
-func (b *body) finish(goesOn bool) bool {
+func (b *Body) finish(goesOn bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true

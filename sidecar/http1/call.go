@@ -78,13 +78,10 @@ func (c *Call) Cancel(cause error) {
 // maxInterim is how many interim answers (1xx) one answer may have.
 const maxInterim = 5
 
-// Send sends a request with this body and waits for the head of the answer. The request's own Body is not looked at, and its header must have no hop-by-hop
-// fields. An app that closes a kept connection is asked once more, over another, if that cannot change anything twice (RFC 9110 section
+// Send sends a request with this body and waits for the head of the answer. The request has to be Sendable; its own Body is not looked at, and its header
+// must have no hop-by-hop fields. An app that closes a kept connection is asked once more, over another, if that cannot change anything twice (RFC 9110 section
 // 9.2.2).
 func (c *Call) Send(ctx context.Context, r *http.Request, body []byte, interim func(status int, header http.Header)) (Answer, error) {
-	if !sendable(r) {
-		return Answer{}, errNotSendable
-	}
 	c.head = r.Method == http.MethodHead
 	again := len(body) == 0 && (c.head || r.Method == http.MethodGet || r.Method == http.MethodOptions)
 	for {
@@ -300,14 +297,14 @@ func removeHopByHop(header http.Header) {
 	}
 }
 
-// Copy passes the body of the answer on, each part as soon as it comes, and ends the call. Between is where to copy.
-func (c *Call) Copy(w http.ResponseWriter, between []byte) error {
-	err := c.copy(w, between)
+// Copy passes the body of the answer on, each part as soon as it comes, and ends the call.
+func (c *Call) Copy(w http.ResponseWriter) error {
+	err := c.copy(w)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil || c.closes || c.cut {
 		_ = c.up.Close()
-		if c.cause != nil {
+		if err != nil && c.cause != nil {
 			err = c.cause
 		}
 	} else {
@@ -317,9 +314,14 @@ func (c *Call) Copy(w http.ResponseWriter, between []byte) error {
 	return err
 }
 
-func (c *Call) copy(w http.ResponseWriter, between []byte) error {
+// muchLarger is the size of buffers for bodies that need several.
+const muchLarger = 32 << 10
+
+var downloads = sync.Pool{New: func() any { return new([muchLarger]byte) }}
+
+func (c *Call) copy(w http.ResponseWriter) error {
 	if c.response != nil {
-		return c.copyStandardly(w, between)
+		return c.copyStandardly(w)
 	}
 	if part := min(c.left, int64(len(c.in))); part > 0 {
 		if _, err := w.Write(c.in[:part]); err != nil {
@@ -329,6 +331,12 @@ func (c *Call) copy(w http.ResponseWriter, between []byte) error {
 	}
 	if len(c.in) > 0 {
 		c.closes = true // nobody knows what that is
+	}
+	between := c.buffer[:]
+	if c.left > muchLarger {
+		large := downloads.Get().(*[muchLarger]byte) //nolint:forcetypeassert // it holds nothing else
+		defer downloads.Put(large)
+		between = large[:]
 	}
 	for c.left > 0 {
 		// What was written goes out while we wait for the next. The last part goes out with the end of the answer.
@@ -348,8 +356,11 @@ func (c *Call) copy(w http.ResponseWriter, between []byte) error {
 	return nil
 }
 
-func (c *Call) copyStandardly(w http.ResponseWriter, between []byte) error {
+func (c *Call) copyStandardly(w http.ResponseWriter) error {
 	defer func() { _ = c.response.Body.Close() }()
+	buffer := buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // likewise
+	defer buffers.Put(buffer)
+	between := buffer[:]
 	announced := len(c.response.Trailer)
 	for {
 		if err := flush(w); err != nil {

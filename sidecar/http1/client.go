@@ -2,7 +2,6 @@ package http1
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"slices"
@@ -92,8 +91,8 @@ func (c *Client) put(u *upstream) {
 	c.idle = append(c.idle, u)
 }
 
-// sendable reports whether a request can be sent as it stands: no header could be read as two.
-func sendable(r *http.Request) bool {
+// Sendable reports whether Send takes a request as it stands: no header could be read as two.
+func Sendable(r *http.Request) bool {
 	for name, values := range r.Header {
 		if !consists(name, inToken) || name == "" {
 			return false
@@ -106,8 +105,6 @@ func sendable(r *http.Request) bool {
 	}
 	return consists(r.Host, inHost)
 }
-
-var errNotSendable = errors.New("a header of the request is malformed")
 
 // appendRequest appends a request whose body has this length, as net/http would send it.
 func appendRequest(out []byte, r *http.Request, length int) []byte {

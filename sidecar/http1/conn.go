@@ -38,7 +38,7 @@ type conn struct {
 	in     []byte            // of buffer: what was read and is not used yet
 	message
 	writer writer
-	body   *body       // of the request that is being answered; nil: it has none
+	body   *Body       // of the request that is being answered; nil: it has none
 	moved  atomic.Bool // a deadline, by somebody who had to do with the answer
 
 	mu    sync.Mutex
@@ -238,7 +238,7 @@ func (c *conn) closeIdle() {
 func (c *conn) answer() (again bool) {
 	c.request.Body, c.body = http.NoBody, nil
 	if c.request.ContentLength > 0 {
-		c.body = &body{conn: c, left: c.request.ContentLength}
+		c.body = &Body{conn: c, left: c.request.ContentLength}
 		c.request.Body = c.body
 	}
 	c.writer.begin()
