@@ -81,6 +81,7 @@ func (f *front) pass(w http.ResponseWriter, r *http.Request, path string, curren
 	e.line, _ = told.ResponseWriter.(line)
 	p := passage{front: f, exchange: e, gate: current.gate, caller: caller, told: told}
 	if c := current.app.cross(p, f.port); c != nil {
+		defer crossings.Put(c) // when nobody can cancel it any more
 		e.cancel = c.cancel
 		e.bodyRead.Store(true)
 		f.watch.enter(e)

@@ -78,7 +78,6 @@ func (a *app) cross(p passage, port uint16) *crossing {
 
 // pass asks the app and answers.
 func (c *crossing) pass() {
-	defer crossings.Put(c)
 	w := c.exchange
 	answer, err := c.call.Send(c.exchange.request.Context(), &c.out, c.body, c.interim)
 	if err != nil {

@@ -116,7 +116,13 @@ func appendRequest(out []byte, r *http.Request, length int) []byte {
 	out = append(append(out, " HTTP/1.1\r\nHost: "...), r.Host...)
 	out = append(out, "\r\n"...)
 	for name, values := range r.Header {
-		if name != "Content-Length" {
+		switch {
+		case name == "Content-Length":
+		case name == "User-Agent":
+			if values[0] != "" { // one, or none
+				out = appendField(out, name, values[:1])
+			}
+		default:
 			out = appendField(out, name, values)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +25,10 @@ import (
 	"github.com/latchkey-dev/latchkey/sidecar/http1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	log.SetOutput(io.Discard) // net/http tells there what the apps of these tests do
+	goleak.VerifyTestMain(m)
+}
 
 // pair is the two ends of a connection.
 func pair(t testing.TB) (near, far net.Conn) {
@@ -349,6 +351,3 @@ func TestPlainRequestsAreServedHere(t *testing.T) {
 		}
 	}
 }
-
-var _ = slices.Contains[[]string]
-var _ = json.Marshal
