@@ -267,6 +267,8 @@ func (c *Call) readStandardly(interim func(int, http.Header)) (Answer, error) {
 		switch {
 		case response.StatusCode == http.StatusSwitchingProtocols:
 			return Answer{}, errors.New("the app changed the protocol unasked")
+		case response.StatusCode < http.StatusContinue:
+			return Answer{}, fmt.Errorf("the app answered with status %d", response.StatusCode)
 		case response.StatusCode < http.StatusOK:
 			interim(response.StatusCode, response.Header)
 			limited.N = maxHead

@@ -62,8 +62,8 @@ func (s *scripted) standardly(r *http.Request) (got passed) {
 		return passed{Failed: true}
 	}
 	defer response.Body.Close()
-	if response.StatusCode < 100 {
-		return passed{Failed: true} // it cannot be answered with
+	if response.StatusCode < 200 {
+		return passed{Failed: true} // it cannot be answered with; and nobody asked for another protocol (101)
 	}
 	body, err := io.ReadAll(response.Body)
 	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
