@@ -163,32 +163,36 @@ func (a *app) rewrite(p *httputil.ProxyRequest, port uint16) {
 	}
 	// Trailers come after everything that could be judged.
 	p.Out.Trailer = nil
+	rewriteHeader(p.In, p.Out.Header)
+}
 
+// rewriteHeader makes the header that the app sees of the request that came.
+func rewriteHeader(in *http.Request, out http.Header) {
 	// Only WebSocket may turn the connection into something else. With Upgrade: h2c a caller would go on to talk to the app past us.
-	if upgrade := p.Out.Header.Get("Upgrade"); upgrade != "" && !strings.EqualFold(upgrade, "websocket") {
-		p.Out.Header.Del("Upgrade")
-		p.Out.Header.Del("Connection")
+	if upgrade := out.Get("Upgrade"); upgrade != "" && !strings.EqualFold(upgrade, "websocket") {
+		out.Del("Upgrade")
+		out.Del("Connection")
 	}
-	p.Out.Header.Del("Http2-Settings")
+	out.Del("Http2-Settings")
 
 	// What proxies before us said stays, though it decides nothing here; we add who called us.
 	for _, name := range []string{"Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-For"} {
-		if values := p.In.Header[name]; len(values) > 0 {
-			p.Out.Header[name] = values
+		if values := in.Header[name]; len(values) > 0 {
+			out[name] = values
 		}
 	}
-	if p.In.TLS != nil && len(p.In.Header["X-Forwarded-Proto"]) == 0 {
-		p.Out.Header["X-Forwarded-Proto"] = []string{"https"} // the app would have no other way to know
+	if in.TLS != nil && len(in.Header["X-Forwarded-Proto"]) == 0 {
+		out["X-Forwarded-Proto"] = []string{"https"} // the app would have no other way to know
 	}
-	if peer, _, err := net.SplitHostPort(p.In.RemoteAddr); err == nil {
-		before := strings.Join(p.In.Header["X-Forwarded-For"], ", ")
+	if peer, _, err := net.SplitHostPort(in.RemoteAddr); err == nil {
+		before := strings.Join(in.Header["X-Forwarded-For"], ", ")
 		if before != "" {
 			peer = before + ", " + peer
 		}
-		p.Out.Header["X-Forwarded-For"] = []string{peer}
+		out["X-Forwarded-For"] = []string{peer}
 	}
 
-	dropCookies(p.Out.Header)
+	dropCookies(out)
 }
 
 // dropCookies takes the token services' cookies out of a request: a refresh token is nothing that an app should hold.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"net/netip"
 	"net/url"
 	"sync"
@@ -53,16 +52,17 @@ func (a *app) cross(p passage, port uint16) *crossing {
 	}
 	c := crossings.Get().(*crossing) //nolint:forcetypeassert // it holds nothing else
 	c.passage = p
-	c.out = http.Request{Method: in.Method, URL: in.URL, Host: in.Host, Header: c.out.Header}
+	c.url = *in.URL
+	c.out = http.Request{Method: in.Method, URL: &c.url, Host: in.Host, Header: c.out.Header}
 	clear(c.out.Header)
 	for name, values := range in.Header {
 		if name != "Connection" {
 			c.out.Header[name] = values
 		}
 	}
-	a.rewrite(&httputil.ProxyRequest{In: in, Out: &c.out}, port)
+	rewriteHeader(in, c.out.Header)
 	p.introduce(&c.out)
-	if whole := true; http1.Sendable(&c.out) {
+	if whole := true; http1.Sendable(in, &c.out) {
 		c.body = nil
 		if body, ok := in.Body.(*http1.Body); ok {
 			c.body, whole = body.Whole()

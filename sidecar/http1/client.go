@@ -91,19 +91,25 @@ func (c *Client) put(u *upstream) {
 	c.idle = append(c.idle, u)
 }
 
-// Sendable reports whether Send takes a request as it stands: no header could be read as two.
-func Sendable(r *http.Request) bool {
+// Sendable reports whether Send takes a request as it stands: one that was read here as before, with fields changed that cannot be misread.
+func Sendable(before, r *http.Request) bool {
 	for name, values := range r.Header {
-		if !consists(name, inToken) || name == "" {
+		if len(values) == 0 {
 			return false
+		}
+		if was := before.Header[name]; len(was) > 0 && &was[0] == &values[0] {
+			continue
 		}
 		for _, value := range values {
 			if !consists(value, inValue) && !httpguts.ValidHeaderFieldValue(value) {
 				return false
 			}
 		}
+		if !consists(name, inToken) {
+			return false
+		}
 	}
-	return consists(r.Host, inHost)
+	return r.Host == before.Host
 }
 
 // appendRequest appends a request whose body has this length, as net/http would send it.

@@ -17,7 +17,7 @@ const bufferSize = 8 << 10
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// restAfter is how long an idle connection keeps its buffer. Most ask again before that, or not for long.
+// restAfter is how long an idle connection keeps its desk. Most ask again before that, or not for long.
 const restAfter = time.Second
 
 // maxRest is how much of a body that the handler did not read is read to keep the connection. net/http has the same.
@@ -34,10 +34,9 @@ var longAgo = time.Unix(1, 0)
 type conn struct {
 	server *Server
 	socket net.Conn
-	buffer *[bufferSize]byte // nil while the connection rests
-	in     []byte            // of buffer: what was read and is not used yet
-	message
-	writer writer
+	peer   string
+	*desk              // nil while the connection rests
+	in     []byte      // of the desk's buffer: what was read and is not used yet
 	body   *Body       // of the request that is being answered; nil: it has none
 	moved  atomic.Bool // a deadline, by somebody who had to do with the answer
 
@@ -51,23 +50,47 @@ type phase uint8
 
 const (
 	idle   phase = iota // it waits for the first byte of a request
-	rests               // as idle, without a buffer
+	rests               // as idle, without a desk
 	asking              // it waits for the rest of a head
 	busy                // a request is being answered
 )
 
+// desk is all that is needed to answer requests. Desks go round.
+type desk struct {
+	buffer [bufferSize]byte
+	message
+	writer writer
+}
+
+var desks = sync.Pool{New: func() any { return &desk{writer: writer{header: http.Header{}}} }}
+
+// sit gives the connection a desk.
+func (c *conn) sit() {
+	c.desk = desks.Get().(*desk) //nolint:forcetypeassert // it holds nothing else
+	c.in = c.buffer[:0]
+	if c.request == nil || c.request.Context() != c.server.context {
+		c.request = (&http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}}).WithContext(c.server.context)
+	}
+	c.request.RemoteAddr = c.peer
+	c.writer.conn = c
+}
+
+// stand gives it back.
+func (c *conn) stand() {
+	if c.desk != nil {
+		c.writer.conn = nil
+		desks.Put(c.desk)
+		c.desk, c.in = nil, nil
+	}
+}
+
 func newConn(s *Server, socket net.Conn) *conn {
-	c := &conn{server: s, socket: socket, since: s.tick.Load().now}
-	c.request = (&http.Request{
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, RemoteAddr: socket.RemoteAddr().String(),
-	}).WithContext(s.context)
-	c.writer = writer{conn: c, header: http.Header{}}
-	return c
+	return &conn{server: s, socket: socket, peer: socket.RemoteAddr().String(), since: s.tick.Load().now}
 }
 
 // serve returns when the connection has ended; or before, with the connection, when somebody else has to go on with it.
 func (c *conn) serve() net.Conn {
-	defer c.release()
+	defer c.stand()
 	for {
 		head, err := c.readHead()
 		if err == nil && c.read(string(head)) {
@@ -136,12 +159,11 @@ func begins(head []byte) bool {
 // readMore appends to c.in what comes next.
 func (c *conn) readMore() error {
 	switch {
-	case c.buffer == nil && len(c.in) == 0:
+	case c.desk == nil:
 		if c.rested() {
 			return c.readFirst()
 		}
-		c.buffer = buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // it holds nothing else
-		c.in = c.buffer[:0]
+		c.sit()
 	case len(c.in) == 0:
 		c.in = c.buffer[:0]
 	case cap(c.in) < bufferSize: // pipelined: it stands somewhere within
@@ -153,21 +175,20 @@ func (c *conn) readMore() error {
 		return nil
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) && c.goesToRest() {
-		buffers.Put(c.buffer)
-		c.buffer, c.in = nil, nil
+		c.stand()
 		return nil
 	}
 	return err
 }
 
-// readFirst waits without a buffer.
+// readFirst waits without a desk.
 func (c *conn) readFirst() error {
 	first := make([]byte, 1)
 	if _, err := io.ReadFull(c.socket, first); err != nil {
 		return err
 	}
-	c.buffer = buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // likewise
-	c.in = append(c.buffer[:0], first...)
+	c.sit()
+	c.in = append(c.in, first...)
 	return nil
 }
 
@@ -186,7 +207,7 @@ func (c *conn) enter(next phase) {
 	}
 }
 
-// goesToRest reports whether a connection that was woken shall give its buffer back, rather than end.
+// goesToRest reports whether a connection that was woken shall give its desk back, rather than end.
 func (c *conn) goesToRest() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -273,13 +294,6 @@ func (c *conn) handle() (whole bool) {
 	}()
 	c.server.handler.ServeHTTP(&c.writer, c.request)
 	return true
-}
-
-func (c *conn) release() {
-	if c.buffer != nil {
-		buffers.Put(c.buffer)
-		c.buffer, c.in = nil, nil
-	}
 }
 
 // rewound is a connection from which can be read again what was read of it.

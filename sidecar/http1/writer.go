@@ -115,17 +115,15 @@ func appendField(out []byte, name string, values []string) []byte {
 	}
 	for _, value := range values {
 		out = append(append(out, name...), ": "...)
-		begin := len(out)
-		out = append(out, value...)
-		for i, c := range out[begin:] {
-			if c == '\r' || c == '\n' || c == 0 {
-				out[begin+i] = ' '
-			}
+		if strings.IndexByte(value, '\n') >= 0 || strings.IndexByte(value, '\r') >= 0 || strings.IndexByte(value, 0) >= 0 {
+			value = unbroken.Replace(value)
 		}
-		out = append(out, "\r\n"...)
+		out = append(append(out, value...), "\r\n"...)
 	}
 	return out
 }
+
+var unbroken = strings.NewReplacer("\n", " ", "\r", " ", "\x00", " ")
 
 // frame ends the head with how long the body is: as announced, or as told by its end.
 func (w *writer) frame() {
