@@ -11,7 +11,8 @@
 //	exchange.go   what it is from then on; watch.go ends it when its token, the policy or patience does
 //	websocket.go  how a WebSocket is carried, and told why it ends, between two frames/
 //	answer.go     the way back to the caller; observe.go tells of it when it is over, over accesslog/ and internal/tracing
-//	forward.go    how it reaches the app
+//	forward.go    how it reaches the app; plain.go how nearly all do, faster
+//	http1/        HTTP/1.1 without net/http, where nothing about it is unusual
 //	lobby.go      which connections are taken, and on what terms; door.go serves them
 //	reload.go     how a changed bundle comes into force
 //	warmup.go     what a new pod waits for before it says that it is ready

@@ -24,8 +24,7 @@ import (
 	"github.com/latchkey-dev/latchkey/sidecar/tokenservice"
 )
 
-// app is the way from an admitted request to the app and back. Nothing else in the sidecar speaks to the app's ports, so another way (a
-// faster one) has to replace this file alone.
+// app is the way from an admitted request to the app and back. Nothing else in the sidecar speaks to the app's ports.
 type app struct {
 	host     netip.Addr
 	upstream bundle.Upstream // with defaults
