@@ -19,11 +19,11 @@ import (
 
 // door is one port of the app: its listeners, and the servers for what they accept. Listeners never change; servers do, with the limits.
 type door struct {
-	lobby     *lobby
-	listeners []net.Listener
-	newServer func(bundle.Limits) *http.Server
-	serving   sync.WaitGroup
-	accepting sync.WaitGroup
+	lobby      *lobby
+	listeners  []net.Listener
+	newServers func(limits bundle.Limits, elsewhere func(net.Conn)) *servers
+	serving    sync.WaitGroup
+	accepting  sync.WaitGroup
 
 	// Guarded by the lobby's lock.
 	servers map[fitting]*servers // every one may still have connections
@@ -68,8 +68,8 @@ func (r *room) Close() error {
 func (r *room) Addr() net.Addr { return r.address }
 
 // addDoor takes over listeners. Nothing is accepted before accept.
-func (l *lobby) addDoor(listeners []net.Listener, newServer func(bundle.Limits) *http.Server) {
-	d := &door{lobby: l, listeners: listeners, newServer: newServer, servers: map[fitting]*servers{}}
+func (l *lobby) addDoor(listeners []net.Listener, newServers func(limits bundle.Limits, elsewhere func(net.Conn)) *servers) {
+	d := &door{lobby: l, listeners: listeners, newServers: newServers, servers: map[fitting]*servers{}}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.doors = append(l.doors, d)
@@ -81,13 +81,9 @@ func (d *door) refit() {
 	wanted := fitting{d.lobby.limits, d.lobby.leaving}
 	d.now = d.servers[wanted]
 	if d.now == nil {
-		other := d.newServer(wanted.limits)
-		other.SetKeepAlivesEnabled(!wanted.leaving)
-		plain := http1.NewServer(other.BaseContext(nil), other.Handler, d.bring, http1.Limits{
-			HeadBytes: other.MaxHeaderBytes, HeadTimeout: other.ReadHeaderTimeout, IdleTimeout: other.IdleTimeout,
-		})
-		plain.SetKeepAlives(!wanted.leaving)
-		d.now = &servers{plain, other}
+		d.now = d.newServers(wanted.limits, d.bring)
+		d.now.plain.SetKeepAlives(!wanted.leaving)
+		d.now.other.SetKeepAlivesEnabled(!wanted.leaving)
 		d.servers[wanted] = d.now
 	}
 	server := d.now.other

@@ -86,7 +86,7 @@ func (f *front) pass(w http.ResponseWriter, r *http.Request, path string, curren
 		e.bodyRead.Store(true)
 		f.watch.enter(e)
 		defer f.leave(e)
-		c.pass()
+		c.pass() //nolint:contextcheck // what a request leaves behind has a context of its own
 		return
 	}
 
@@ -104,7 +104,7 @@ func (f *front) pass(w http.ResponseWriter, r *http.Request, path string, curren
 	}
 	f.watch.enter(e)
 	defer f.leave(e)
-	current.app.forward(e, out, f.port, p)
+	current.app.forward(e, out, f.port, p) //nolint:contextcheck // likewise
 }
 
 // passage is what the sidecar has to say about one request on its way through.

@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/jwksource"
 	"github.com/latchkey-dev/latchkey/internal/panics"
 	"github.com/latchkey-dev/latchkey/sidecar/accesslog"
+	"github.com/latchkey-dev/latchkey/sidecar/http1"
 	"github.com/latchkey-dev/latchkey/sidecar/refetch"
 	"github.com/latchkey-dev/latchkey/sidecar/tokenservice"
 )
@@ -134,7 +135,9 @@ func (s *sidecar) listen(background context.Context, config Config) (own []socke
 			return nil, err
 		}
 		handler := &front{s, port}
-		s.lobby.addDoor(listeners, func(limits bundle.Limits) *http.Server { return s.newFrontServer(background, handler, limits) })
+		s.lobby.addDoor(listeners, func(limits bundle.Limits, elsewhere func(net.Conn)) *servers {
+			return s.newFrontServers(background, handler, limits, elsewhere)
+		})
 	}
 	for _, each := range []struct {
 		addresses []netip.Addr
@@ -159,13 +162,16 @@ func (s *sidecar) listen(background context.Context, config Config) (own []socke
 	return own, nil
 }
 
-// newFrontServer serves the app's callers.
-func (s *sidecar) newFrontServer(background context.Context, handler http.Handler, limits bundle.Limits) *http.Server {
-	server := s.newServer(background, handler, limits)
-	server.Protocols.SetHTTP2(true)
-	server.Protocols.SetUnencryptedHTTP2(true)
-	server.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: int(limits.MaxStreamsPerConnection)}
-	return server
+// newFrontServers serve the app's callers.
+func (s *sidecar) newFrontServers(background context.Context, handler http.Handler, limits bundle.Limits, elsewhere func(net.Conn)) *servers {
+	other := s.newServer(background, handler, limits)
+	other.Protocols.SetHTTP2(true)
+	other.Protocols.SetUnencryptedHTTP2(true)
+	other.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: int(limits.MaxStreamsPerConnection)}
+	plain := http1.NewServer(background, other.Handler, elsewhere, http1.Limits{
+		HeadBytes: other.MaxHeaderBytes, HeadTimeout: other.ReadHeaderTimeout, IdleTimeout: other.IdleTimeout,
+	})
+	return &servers{plain, other}
 }
 
 func (s *sidecar) newServer(background context.Context, handler http.Handler, limits bundle.Limits) *http.Server {

@@ -159,12 +159,13 @@ func (c *Call) try(r *http.Request, body []byte, interim func(int, http.Header))
 		c.buffer = buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // it holds nothing else
 	}
 	out := append(appendRequest(c.buffer[:0], r, len(body)), body...)
-	if _, err := c.up.Write(out); err != nil {
+	if _, err = c.up.Write(out); err != nil {
 		return false, Answer{}, err
 	}
 	c.in = c.buffer[:0]
 	for known := 0; ; known = len(c.in) {
-		n, err := c.up.Read(c.buffer[len(c.in):])
+		var n int
+		n, err = c.up.Read(c.buffer[len(c.in):])
 		c.in = c.buffer[:len(c.in)+n]
 		if n == 0 {
 			if errors.Is(err, io.EOF) {
@@ -175,7 +176,8 @@ func (c *Call) try(r *http.Request, body []byte, interim func(int, http.Header))
 		from := max(0, known-len(headEnd))
 		if end := bytes.Index(c.in[from:], headEnd); end >= 0 {
 			end += from + len(headEnd)
-			if answer, ok := c.read(string(c.in[:end])); ok {
+			var ok bool
+			if answer, ok = c.read(string(c.in[:end])); ok {
 				c.in = c.in[end:]
 				return true, answer, nil
 			}
@@ -256,7 +258,7 @@ func (c *Call) readStandardly(interim func(int, http.Header)) (Answer, error) {
 		method = http.MethodHead
 	}
 	for range maxInterim {
-		response, err := http.ReadResponse(c.reader, &http.Request{Method: method})
+		response, err := http.ReadResponse(c.reader, &http.Request{Method: method}) //nolint:bodyclose // Copy does; and an interim answer has none
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
@@ -346,13 +348,12 @@ func (c *Call) copy(w http.ResponseWriter) error {
 			return err
 		}
 		n, err := c.up.Read(between[:min(c.left, int64(len(between)))])
-		if n > 0 {
-			c.left -= int64(n)
-			if _, err := w.Write(between[:n]); err != nil {
-				return err
-			}
-		} else if err != nil {
+		if n == 0 {
 			return unexpected(err)
+		}
+		c.left -= int64(n)
+		if _, err = w.Write(between[:n]); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -370,8 +371,8 @@ func (c *Call) copyStandardly(w http.ResponseWriter) error {
 		}
 		n, err := c.response.Body.Read(between)
 		if n > 0 {
-			if _, err := w.Write(between[:n]); err != nil {
-				return err
+			if _, failed := w.Write(between[:n]); failed != nil {
+				return failed
 			}
 		}
 		if errors.Is(err, io.EOF) {

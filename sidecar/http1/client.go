@@ -122,9 +122,9 @@ func appendRequest(out []byte, r *http.Request, length int) []byte {
 	out = append(append(out, " HTTP/1.1\r\nHost: "...), r.Host...)
 	out = append(out, "\r\n"...)
 	for name, values := range r.Header {
-		switch {
-		case name == "Content-Length":
-		case name == "User-Agent":
+		switch name {
+		case "Content-Length":
+		case "User-Agent":
 			if values[0] != "" { // one, or none
 				out = appendField(out, name, values[:1])
 			}

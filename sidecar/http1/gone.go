@@ -41,10 +41,10 @@ func peek(socket net.Conn) (arrived, error) {
 	state := ended
 	err = raw.Control(func(fd uintptr) {
 		var first [1]byte
-		switch n, _, err := unix.Recvfrom(int(fd), first[:], unix.MSG_PEEK|unix.MSG_DONTWAIT); {
-		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		switch n, _, failed := unix.Recvfrom(int(fd), first[:], unix.MSG_PEEK|unix.MSG_DONTWAIT); {
+		case errors.Is(failed, unix.EAGAIN), errors.Is(failed, unix.EINTR):
 			state = nothing
-		case err == nil && n > 0:
+		case failed == nil && n > 0:
 			state = something
 		}
 	})
