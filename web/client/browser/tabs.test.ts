@@ -27,7 +27,7 @@ function withoutLocks(): void {
 test.concurrent.for([
   [2, "with locks", undefined],
   [10, "with locks", undefined],
-  [10, "without locks and channels", withoutLocks],
+  [2, "without locks and channels", withoutLocks], // not ten: see ADR 16
 ] as const)("%d tabs %s stay signed in while their tokens expire", async ([count, how, script], { open }) => {
   const device = await open(script);
   const tabs = [await device.signedIn(), ...(await Promise.all(Array.from({ length: count - 1 }, () => device.tab())))];
@@ -41,7 +41,8 @@ test.concurrent.for([
   for (const tab of tabs) expect(await tab.evaluate(() => window.seen)).not.toContain("signed-out");
   await picture(tabs.at(-1)!, `${count}-tabs-${how.replaceAll(" ", "-")}`);
 
-  // And all at the very same moment, past the client.
+  if (count > 2) return;
+  // And both at the very same moment, past the client.
   const at = Date.now() + 500;
   const statuses = await Promise.all(
     tabs.map((tab) =>

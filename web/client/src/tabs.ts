@@ -17,7 +17,7 @@ export interface Tabs {
   close(): void;
   /**
    * Does work while no other tab does. Where there are no locks, or who has it does not let go, the work is done all the same: the token service
-   * settles races between refreshes, so this saves work rather than making it right.
+   * forgives the refresh token before the current one.
    */
   alone<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
 }
