@@ -1,8 +1,11 @@
 package sidecar
 
 import (
+	"context"
 	"encoding/json"
+	"net"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -21,9 +24,9 @@ func (s *sidecar) adminHandler() *http.ServeMux {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeText(w, http.StatusOK, "listening") // all ports were bound before this one was served
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case s.draining.Load():
+		case s.leaving.begun.Load():
 			writeText(w, http.StatusServiceUnavailable, "draining")
 		case s.current.Load() == nil:
 			writeText(w, http.StatusServiceUnavailable, "no bundle applied: "+s.bundle.get().Error)
@@ -32,7 +35,11 @@ func (s *sidecar) adminHandler() *http.ServeMux {
 				writeText(w, http.StatusServiceUnavailable, "waiting for the revocations of "+strings.Join(missing, ", "))
 				return
 			}
-			writeText(w, http.StatusOK, "bundle applied")
+			if !s.appAnswers(r.Context()) {
+				writeText(w, http.StatusServiceUnavailable, "the app listens on none of its ports yet")
+				return
+			}
+			writeText(w, http.StatusOK, "bundle applied, and the app listens")
 		}
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
@@ -45,6 +52,18 @@ func (s *sidecar) loopbackHandler() http.Handler {
 	mux := s.adminHandler()
 	mux.HandleFunc("GET /decisions", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.decisions.recent()) })
 	return mux
+}
+
+// appAnswers asks whether the app takes connections. One port is enough: a policy may list ports of several apps.
+func (s *sidecar) appAnswers(ctx context.Context) bool {
+	for _, port := range s.ports {
+		connection, err := s.app.DialContext(ctx, "tcp", net.JoinHostPort("", strconv.Itoa(int(port.App))))
+		if err == nil {
+			_ = connection.Close()
+			return true
+		}
+	}
+	return false
 }
 
 func (s *sidecar) appliedNow() applied {

@@ -138,7 +138,7 @@ func TestProbesAskTheAppWithoutAToken(t *testing.T) {
 		rw.WriteHeader(status)
 		_, _ = rw.Write([]byte("internals"))
 	}))
-	w.start("--probe=app/readiness=http://" + w.appIP + ":8080/healthz?full=1")
+	w.start(`--probe=app/readiness={"protocol":"http","port":8080,"path":"/healthz?full=1"}`)
 	probe := func(path string) answer {
 		return w.send("GET", "http://"+w.podIP+":15021"+path, "", "", "X-Auth-Subject: mallory")
 	}

@@ -9,29 +9,33 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/latchkey-dev/latchkey/internal/probe"
 	"github.com/latchkey-dev/latchkey/sidecar"
 )
 
 func TestFlagsAreRead(t *testing.T) {
 	got, err := sidecar.ParseFlags([]string{
-		"--bundle=/b", "--state=/s", "--pod-ips=10.0.0.7,fd00::7", "--port=8080", "--port=9090", "--probe=app/liveness=http://127.0.0.1:8080/livez?a=b",
+		"--bundle=/b", "--state=/s", "--pod-ips=10.0.0.7,fd00::7", "--port=8080", "--port=9090:15022", "--every-address", "--app-host=127.0.0.1,::1",
+		`--probe=app/liveness={"protocol":"http","port":8080,"path":"/livez?a=b"}`, `--probe=app/preStop={"protocol":"tcp","port":8080}`, "--hook-secret=hush",
 		"--log-level=debug",
 	}, io.Discard)
 	check(t, err)
 	want := sidecar.Config{
 		BundleDir: "/b", StateDir: "/s", PodIPs: []netip.Addr{netip.MustParseAddr("10.0.0.7"), netip.MustParseAddr("fd00::7")},
-		Ports: []uint16{8080, 9090}, AppHost: netip.MustParseAddr("127.0.0.1"), AdminPort: 15020, ProbePort: 15021,
-		Probes: map[sidecar.ProbeKey]*url.URL{
-			{Container: "app", Kind: "liveness"}: {Scheme: "http", Host: "127.0.0.1:8080", Path: "/livez", RawQuery: "a=b"},
+		Ports: []sidecar.Port{{App: 8080}, {App: 9090, Redirected: 15022}}, EveryAddress: true,
+		AppHosts: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}, AdminPort: 15020, ProbePort: 15021,
+		Probes: map[sidecar.ProbeKey]probe.Target{
+			{Container: "app", Kind: "liveness"}: {Protocol: probe.HTTP, Port: 8080, Path: "/livez?a=b"},
+			{Container: "app", Kind: "preStop"}:  {Protocol: probe.TCP, Port: 8080},
 		},
-		Drain: 10 * time.Second, LogLevel: slog.LevelDebug,
+		Secret: "hush",
+		Drain:  10 * time.Second, LogLevel: slog.LevelDebug,
 	}
 	if diff := cmp.Diff(got, want, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("got -, want +:\n%s", diff)
@@ -56,9 +60,15 @@ func TestWrongFlagIsNamed(t *testing.T) {
 		{"one port for two things", []string{"--admin-port=15021"}, "--probe-port"},
 		{"an app on the network", []string{"--app-host=10.0.0.2"}, "--app-host"},
 		{"an app on the pod's address", []string{"--app-host=127.0.0.9", "--pod-ips=127.0.0.9"}, "--app-host"},
-		{"a probe of no kind", []string{"--probe=app/health=http://127.0.0.1:8080/"}, "-probe"},
-		{"a probe without a port", []string{"--probe=app/liveness=http://127.0.0.1/"}, "-probe"},
-		{"a probe with TLS", []string{"--probe=app/liveness=https://127.0.0.1:8443/"}, "-probe"},
+		{"an app on the network, which is redirected in part", []string{"--app-host=127.0.0.1,10.0.0.2", "--port=81:15022"}, "--app-host"},
+		{"an app on the network before all", []string{"--app-host=10.0.0.2,127.0.0.1"}, "--app-host"},
+		{"a port that leads to one of the sidecar's", []string{"--port=81:15020"}, "--port"},
+		{"two ports that lead to one", []string{"--port=81:15022", "--port=82:15022"}, "--port"},
+		{"a port that leads nowhere", []string{"--port=81:"}, "-port"},
+		{"sockets of less than none", []string{"--sockets=-1"}, "--sockets"},
+		{"a probe of no kind", []string{`--probe=app/health={"protocol":"tcp","port":8080}`}, "-probe"},
+		{"a probe without a port", []string{`--probe=app/liveness={"protocol":"tcp"}`}, "-probe"},
+		{"a hook without a secret", []string{`--probe=app/preStop={"protocol":"tcp","port":8080}`}, "--hook-secret"},
 		{"a level that is none", []string{"--log-level=chatty"}, "-log-level"},
 		{"a drain that is none", []string{"--drain=-1s"}, "--drain"},
 	}
@@ -113,5 +123,9 @@ func runWith(t *testing.T, flags ...string) error {
 	check(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return sidecar.Run(ctx, config, slog.New(slog.DiscardHandler))
+	sockets, err := sidecar.Listen(ctx, config)
+	if err != nil {
+		return err
+	}
+	return sidecar.Run(ctx, config, sockets, slog.New(slog.DiscardHandler))
 }

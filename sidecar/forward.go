@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -26,7 +25,7 @@ import (
 
 // app is the way from an admitted request to the app and back. Nothing else in the sidecar speaks to the app's ports.
 type app struct {
-	host     netip.Addr
+	dialer   appDialer
 	upstream bundle.Upstream // with defaults
 	http1    *http.Transport
 	http2    *http.Transport          // without TLS by prior knowledge; with TLS and ProtocolAuto it takes HTTP/1.1 as well
@@ -34,8 +33,9 @@ type app struct {
 	plain    map[uint16]*http1.Client // by port, for what needs neither
 }
 
-func newApp(host netip.Addr, ports []uint16, upstream bundle.Upstream, logger *slog.Logger) *app {
-	a := &app{host: host, upstream: upstream.WithDefaults(), trouble: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
+func newApp(dialer appDialer, ports []Port, upstream bundle.Upstream, logger *slog.Logger) *app {
+	a := &app{dialer: dialer, upstream: upstream.WithDefaults(), trouble: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
+	a.dialer.Timeout = a.upstream.ConnectTimeout
 	a.http1, a.http2 = a.newTransport(), a.newTransport()
 	a.http1.Protocols.SetHTTP1(true)
 	if a.http2.TLSClientConfig == nil {
@@ -44,7 +44,7 @@ func newApp(host netip.Addr, ports []uint16, upstream bundle.Upstream, logger *s
 		a.http2.Protocols.SetHTTP2(true)
 		a.http2.Protocols.SetHTTP1(a.upstream.Protocol == bundle.ProtocolAuto)
 	}
-	a.plain = newPlain(host, ports, a.upstream)
+	a.plain = newPlain(a.dialer, ports, a.upstream)
 	return a
 }
 
@@ -54,7 +54,7 @@ const keepConnections = 1500 * time.Millisecond
 
 func (a *app) newTransport() *http.Transport {
 	transport := &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: a.upstream.ConnectTimeout}).DialContext,
+		DialContext:           a.dialer.DialContext,
 		MaxIdleConnsPerHost:   1024,
 		IdleConnTimeout:       keepConnections,
 		TLSHandshakeTimeout:   a.upstream.ConnectTimeout,
@@ -157,7 +157,7 @@ func (b *grpcBody) Read(p []byte) (int, error) {
 func (a *app) rewrite(p *httputil.ProxyRequest, port uint16) {
 	// The very bytes of path and query that were judged; the authority from the Host header, as it came.
 	p.Out.URL = &url.URL{
-		Scheme: a.scheme(), Host: net.JoinHostPort(a.host.String(), strconv.Itoa(int(port))),
+		Scheme: a.scheme(), Host: net.JoinHostPort(a.dialer.hosts[0].String(), strconv.Itoa(int(port))),
 		Path: p.In.URL.Path, RawPath: p.In.URL.RawPath, RawQuery: p.In.URL.RawQuery, ForceQuery: p.In.URL.ForceQuery,
 	}
 	// Trailers come after everything that could be judged.

@@ -34,7 +34,7 @@ type front struct {
 func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 	f.flight.enter()
 	defer f.flight.leave()
-	if f.draining.Load() {
+	if f.leaving.begun.Load() {
 		over.Header().Set("Connection", "close") // net/http makes GOAWAY of it for HTTP/2
 	}
 	w := f.begin(over, r)

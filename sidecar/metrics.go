@@ -20,7 +20,9 @@ type metrics struct {
 	appliedAt prometheus.Gauge
 	rejected  prometheus.Gauge
 	unwarmed  prometheus.Gauge
-	refetches *prometheus.CounterVec // by outcome
+
+	routeLocalnet prometheus.Gauge
+	refetches     *prometheus.CounterVec // by outcome
 
 	judging         prometheus.Histogram
 	allowedDuration prometheus.Observer
@@ -55,6 +57,8 @@ func newMetrics(flight *flight, lobby *lobby, follower *tokenservice.Follower, a
 			"Requests to foreign issuers for a key that a token named and nobody knew, by outcome: fetched, or how it failed.", "outcome"),
 		unwarmed: gauge("ready_without_revocations",
 			"1 when this process became ready although a token service had not sent its revocations yet, else 0."),
+		routeLocalnet: gauge("loopback_routed",
+			"1 where the pod's kernel takes packets for 127.0.0.1 from its link, so that neighbours on it can reach the app past the sidecar, else 0."),
 	}
 	durations := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "latchkey_sidecar_request_duration_seconds", Help: "How long requests took from their headers to the end of their answer, by outcome: allowed or refused.",
@@ -69,7 +73,7 @@ func newMetrics(flight *flight, lobby *lobby, follower *tokenservice.Follower, a
 	m.spansDropped = counter("spans_dropped_total", "Spans that the collector did not take in time.").WithLabelValues()
 	m.registry.MustRegister(
 		durations, m.judging, m.linesDropped, m.spansDropped, bundleCollector(applied),
-		m.allowed, m.refused, m.audited, m.ended, m.turned, m.tokens, m.bundles, m.appliedAt, m.rejected, m.unwarmed, m.refetches,
+		m.allowed, m.refused, m.audited, m.ended, m.turned, m.tokens, m.bundles, m.appliedAt, m.rejected, m.unwarmed, m.refetches, m.routeLocalnet,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "latchkey_sidecar_requests_in_flight", Help: "Requests that are being answered, streams included.",
 		}, func() float64 { return float64(flight.n.Load()) }),

@@ -4,8 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
+	"strconv"
 	"sync"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
@@ -30,15 +30,14 @@ var crossings = sync.Pool{New: func() any {
 }}
 
 // newPlain returns clients for each port of the app, or none where it speaks something else.
-func newPlain(host netip.Addr, ports []uint16, upstream bundle.Upstream) map[uint16]*http1.Client {
+func newPlain(dialer appDialer, ports []Port, upstream bundle.Upstream) map[uint16]*http1.Client {
 	if upstream.CA != "" || upstream.Protocol == bundle.ProtocolHTTP2 {
 		return nil
 	}
-	dialer := net.Dialer{Timeout: upstream.ConnectTimeout}
 	clients := map[uint16]*http1.Client{}
 	for _, port := range ports {
-		address := netip.AddrPortFrom(host, port).String()
-		clients[port] = http1.NewClient(func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", address) }, keepConnections)
+		address := net.JoinHostPort("", strconv.Itoa(int(port.App)))
+		clients[port.App] = http1.NewClient(func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", address) }, keepConnections)
 	}
 	return clients
 }

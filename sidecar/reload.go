@@ -148,7 +148,7 @@ func (s *sidecar) apply(ctx context.Context, tree filetree.Tree) error {
 	if last != nil && last.traffic.upstream == next.traffic.upstream {
 		next.app = last.app // with its connections
 	} else {
-		next.app = newApp(s.appHost, s.ports, next.traffic.upstream, s.log)
+		next.app = newApp(s.app, s.ports, next.traffic.upstream, s.log)
 	}
 	next.accessLog = parsed.AccessLog
 	var tracer *tracing.Tracer

@@ -25,8 +25,8 @@ import (
 // sidecar is what the parts of the process share.
 type sidecar struct {
 	log       *slog.Logger
-	appHost   netip.Addr
-	ports     []uint16
+	app       appDialer
+	ports     []Port
 	follower  *tokenservice.Follower
 	refetch   *refetch.Pool
 	metrics   *metrics
@@ -35,16 +35,17 @@ type sidecar struct {
 	lobby     *lobby
 	flight    *flight
 	watch     watch
-	draining  atomic.Bool
+	leaving   leaving
 	warmUp    warmUp
 
 	current atomic.Pointer[snapshot] // nil until the first good bundle; a request loads it once
 	bundle  volume
 }
 
-// Run is the sidecar from start to end. It returns nil after ctx has ended and the drain is over, or an error when it could not start or go
-// on.
-func Run(ctx context.Context, config Config, logger *slog.Logger) error {
+// Run is the sidecar from start to end, on sockets that it closes. It returns nil after ctx has ended and the drain is over, or an error when it
+// could not start or go on.
+func Run(ctx context.Context, config Config, sockets *Sockets, logger *slog.Logger) error {
+	defer sockets.Close()
 	// What works for requests in flight outlives ctx, until the drain is over.
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -54,7 +55,7 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 		return fmt.Errorf("--state: %w", err)
 	}
 	defer func() { stop(); follower.Wait() }()
-	s := &sidecar{log: logger, appHost: config.AppHost, ports: config.Ports, follower: follower, flight: newFlight()}
+	s := &sidecar{log: logger, app: appDialer{hosts: config.AppHosts}, ports: config.Ports, follower: follower, flight: newFlight()}
 	s.lobby = newLobby(s.current.Load, func(limit string) { s.metrics.turned.WithLabelValues(limit).Inc() })
 	s.metrics = newMetrics(s.flight, s.lobby, follower, func() string { return s.bundle.get().Applied })
 	s.lines = accesslog.New(logger.Handler(), s.metrics.linesDropped.Inc) //nolint:contextcheck // lines are about requests that are over
@@ -76,11 +77,7 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 	tree, err := filetree.Read(config.BundleDir)
 	s.load(background, tree, err)
 
-	own, err := s.listen(background, config)
-	if err != nil {
-		s.lobby.close()
-		return err
-	}
+	own := s.distribute(background, config, sockets)
 	failed := make(chan error, len(own)+1)
 	fail := func(err error) {
 		select {
@@ -101,11 +98,12 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 		filetree.Watch(background, config.BundleDir, func(tree filetree.Tree, err error) { s.load(background, tree, err) })
 	})
 	running.Go(func() { s.watchOver(background) })
-	logger.Info("serving", "podIPs", config.PodIPs, "ports", config.Ports, "app", config.AppHost)
+	s.warnOfNeighbours(config)
+	logger.Info("serving", "addresses", sockets.addresses(), "app", config.AppHosts)
 
 	select {
 	case <-ctx.Done():
-		s.drain(background, config.Drain)
+		s.drain(background, config.Drain) // see leave.go
 	case err = <-failed:
 		err = fmt.Errorf("serving: %w", err)
 	}
@@ -115,6 +113,7 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 		_ = each.server.Close()
 	}
 	s.lobby.close() // whatever is still open has had its time
+	s.leaving.closing.Wait()
 	running.Wait()
 	_ = s.flight.wait(context.WithoutCancel(ctx))
 	logger.Info("stopped")
@@ -127,39 +126,28 @@ type socket struct {
 	server   *http.Server
 }
 
-// listen binds every socket or none. Those of the app go to the lobby; those that it returns are the sidecar's own.
-func (s *sidecar) listen(background context.Context, config Config) (own []socket, err error) {
+// distribute brings the app's sockets to the lobby, and returns those that are the sidecar's own.
+func (s *sidecar) distribute(background context.Context, config Config, sockets *Sockets) (own []socket) {
 	for _, port := range config.Ports {
-		listeners, err := listenAll(background, config.PodIPs, port)
-		if err != nil {
-			return nil, err
-		}
-		handler := &front{s, port}
-		s.lobby.addDoor(listeners, func(limits bundle.Limits, elsewhere func(net.Conn)) *servers {
+		handler := &front{s, port.App}
+		s.lobby.addDoor(sockets.on(port.listens()), func(limits bundle.Limits, elsewhere func(net.Conn)) *servers {
 			return s.newFrontServers(background, handler, limits, elsewhere)
 		})
 	}
-	for _, each := range []struct {
-		addresses []netip.Addr
-		port      uint16
-		handler   http.Handler
-	}{
-		{config.PodIPs, config.ProbePort, newProbes(config.Probes).handler()},
-		{config.PodIPs, config.AdminPort, s.adminHandler()},
-		{[]netip.Addr{config.AppHost}, config.AdminPort, s.loopbackHandler()},
-	} {
-		listeners, err := listenAll(background, each.addresses, each.port)
-		for _, listener := range listeners {
-			own = append(own, socket{listener, s.newServer(background, each.handler, bundle.Limits{}.WithDefaults())})
-		}
-		if err != nil {
-			for _, bound := range own {
-				_ = bound.listener.Close() // the error that matters is why not all could be bound
-			}
-			return nil, err
+	mine := func(port uint16, handler func(netip.Addr) http.Handler) {
+		for _, listener := range sockets.on(port) {
+			own = append(own, socket{listener, s.newServer(background, handler(addressOf(listener).Addr()), bundle.Limits{}.WithDefaults())})
 		}
 	}
-	return own, nil
+	asked := newProbes(config, s.app, func() { s.leave(background) }).handler()
+	mine(config.ProbePort, func(netip.Addr) http.Handler { return asked })
+	mine(config.AdminPort, func(at netip.Addr) http.Handler {
+		if at == config.AppHosts[0] {
+			return s.loopbackHandler()
+		}
+		return s.adminHandler()
+	})
+	return own
 }
 
 // newFrontServers serve the app's callers.
@@ -187,29 +175,4 @@ func (s *sidecar) newServer(background context.Context, handler http.Handler, li
 	}
 	server.Protocols.SetHTTP1(true)
 	return server
-}
-
-// farewell is how long a connection that is idle when the pod begins to leave may still bring a request, and hear with its answer that it was the
-// last. One that is closed at once loses the request that is on its way.
-const farewell = time.Second
-
-// drain lets requests in flight finish. Meanwhile it goes on accepting, since callers may not know yet that the pod is leaving, but tells
-// each with its answer to call elsewhere next time.
-func (s *sidecar) drain(background context.Context, limit time.Duration) {
-	s.log.Info("draining", "inFlight", s.flight.n.Load(), "connections", s.lobby.open.n.Load(), "limit", limit.String())
-	s.draining.Store(true)
-	bounded, cancel := context.WithTimeout(background, limit)
-	defer cancel()
-	before := s.lobby.leave()
-	s.lobby.open.waitFor(bounded, farewell)
-	gone := make(chan error, 1)
-	go func() { gone <- shutdown(bounded, before) }()
-
-	err := s.flight.wait(bounded)
-	s.lobby.stop()
-	s.lobby.open.waitFor(bounded, farewell) // those accepted last may still be sending their request
-	err = errors.Join(err, s.flight.wait(bounded), shutdown(bounded, s.lobby.all()), <-gone)
-	if err != nil {
-		s.log.Warn("requests were cut off at the end of the drain", "inFlight", s.flight.n.Load())
-	}
 }

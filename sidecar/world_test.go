@@ -175,9 +175,11 @@ func (w *world) start(flags ...string) {
 	config, err := sidecar.ParseFlags(args, io.Discard)
 	check(w, err)
 	ctx, cancel := context.WithCancel(context.Background())
+	sockets, err := sidecar.Listen(ctx, config)
+	check(w, err)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- sidecar.Run(ctx, config, slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: config.LogLevel})))
+		ended <- sidecar.Run(ctx, config, sockets, slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: config.LogLevel})))
 	}()
 	w.stop = sync.OnceValue(func() error {
 		w.client.CloseIdleConnections() // a drain gives them a second

@@ -14,16 +14,25 @@ type AuthPolicySpec struct {
 	// +required
 	Selector metav1.LabelSelector `json:"selector"` // sent even when it is empty: that means all pods
 
-	// ports are the TCP ports on which the app serves HTTP, 1 to 8 of them. The sidecar takes each of them on the pod's addresses, and
-	// the app is reached on 127.0.0.1: it must listen there, not on 0.0.0.0. Ports that are not listed are not protected.
+	// ports are the TCP ports on which the app serves HTTP, 1 to 8 of them, from 1 to 65535 but for 15020 to 15029, which are the sidecar's own. Who calls
+	// one of them from outside the pod gets to the sidecar. Ports that are not listed, and UDP, are not protected.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=8
-	// +kubebuilder:validation:items:Minimum=1024
+	// +kubebuilder:validation:items:Minimum=1
 	// +kubebuilder:validation:items:Maximum=65535
 	// +kubebuilder:validation:XValidation:rule="self.all(p, p < 15020 || p > 15029)",message="ports 15020 to 15029 are the sidecar's own; move the app to another"
 	// +listType=set
 	// +required
 	Ports []int32 `json:"ports,omitempty"`
+
+	// interception says how callers of ports get to the sidecar instead of the app: Auto (the default), Redirect or Loopback. Redirect: the pod's kernel
+	// brings them, and the app may listen where it likes; the pod gets an init container with the capability NET_ADMIN, which its namespace must admit. Loopback: the
+	// sidecar takes the ports on every address of the pod but loopback, and the app must listen on 127.0.0.1 or ::1; one that listens on 0.0.0.0
+	// fails to start. Auto: Redirect where the namespace admits it, else Loopback. A change is for pods that are created from then on.
+	// +kubebuilder:validation:Enum=Auto;Redirect;Loopback
+	// +kubebuilder:default=Auto
+	// +optional
+	Interception Interception `json:"interception,omitempty"`
 
 	// issuers are those whose tokens are taken, at most 32, each with another url.
 	// +kubebuilder:validation:MinItems=1
@@ -632,7 +641,8 @@ type PolicySession struct {
 type AuthPolicyStatus struct {
 	// conditions are Accepted (the policy compiles, its references are there, and no older policy takes its pods), Ready (its bundle is
 	// written for the pods to read), WarningFree (nothing in it looks like a mistake), PodsProtected (every pod that it would govern has the
-	// sidecar), SidecarsCurrent (each of these is of the manager's own version) and, where keys are fetched, IssuersHealthy (the last fetch of
+	// sidecar), SidecarsCurrent (each of these is of the manager's own version), where there are pods, Intercepted (how their
+	// callers get to the sidecar, and what the app has to do for that) and, where keys are fetched, IssuersHealthy (the last fetch of
 	// each key set succeeded, and nothing is wrong with any of its keys). Ready is False with the reason of Accepted while that is False, except for
 	// Conflicted: the bundle of such a policy is written for the pods that it does govern.
 	// +listType=map

@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/latchkey-dev/latchkey/sidecar"
+	"github.com/latchkey-dev/latchkey/sidecar/keeper"
 )
 
 func main() { os.Exit(run()) }
@@ -29,9 +31,37 @@ func run() int {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: config.LogLevel}))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := sidecar.Run(ctx, config, log); err != nil {
+	if config.Sockets == 0 {
+		return parent(ctx, config, log)
+	}
+	sockets, err := sidecar.Inherit(config.Sockets)
+	if err == nil {
+		err = sidecar.Run(ctx, config, sockets, log)
+	}
+	if err != nil {
 		log.Error("stopped", "error", err)
 		return 1
 	}
 	return 0
+}
+
+// parent binds the sockets, and has a child serve on them: this process does nothing else, so that it never lets go of them.
+func parent(ctx context.Context, config sidecar.Config, log *slog.Logger) int {
+	sockets, err := sidecar.Listen(ctx, config)
+	if err != nil {
+		log.Error("stopped", "error", err)
+		return 1
+	}
+	files, err := sockets.Files()
+	if err != nil {
+		log.Error("stopped", "error", err)
+		return 1
+	}
+	_ = sockets.Close() // the files are the same sockets
+	program, err := os.Executable()
+	if err != nil {
+		log.Error("stopped", "error", err)
+		return 1
+	}
+	return keeper.Keep(ctx, program, append(os.Args[1:], "--sockets="+strconv.Itoa(len(files))), files, log)
 }

@@ -40,9 +40,7 @@ func TestTenThousandConnectionsAndTwoThousandStreamsFitIntoThePod(t *testing.T) 
 		t.Fatal(err)
 	}
 	directory := t.TempDir()
-	if err := os.WriteFile(filepath.Join(directory, bundle.FileName), document, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, filepath.Join(directory, bundle.FileName), document)
 	cmd := exec.Command(build(t), "--bundle="+directory, "--state="+t.TempDir(), "--pod-ips="+pod, "--app-host="+app, "--port=8080", "--drain=1s")
 	cmd.Env = append(os.Environ(), "GOMEMLIMIT=440MiB")
 	cmd.Stderr = os.Stderr
@@ -168,10 +166,26 @@ func ask(address, path string) (net.Conn, error) {
 	return connection, err
 }
 
-// residentBytes is the process's resident set, after what it has only touched is likely to have been given back.
+func writeFile(t *testing.T, name string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// residentBytes is the resident set of the process and its child. What both have of the program's file is there once, and counted twice.
 func residentBytes(t *testing.T, pid int) int64 {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	sum := resident(t, strconv.Itoa(pid))
+	for _, child := range children(t, pid) {
+		sum += resident(t, child)
+	}
+	return sum
+}
+
+func resident(t *testing.T, pid string) int64 {
+	t.Helper()
+	status, err := os.ReadFile("/proc/" + pid + "/status")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/probe"
 )
 
 const (
@@ -29,16 +30,21 @@ const (
 	tokenDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 	user = 65532 // the "nonroot" user of the image
+
+	loopback = "127.0.0.1,::1" // where the app may always listen
 )
 
 // container is a native sidecar: an init container that keeps running. It is up before the app starts, and gone after the app has ended.
 // Fields that the API server would default are written out, so that what is injected is what is stored.
 func container(sidecar Sidecar, probes []string) corev1.Container {
-	args := []string{"--bundle=" + bundleDir, "--state=" + stateDir, "--pod-ips=$(POD_IPS)", "--app-host=" + appHost}
-	for _, port := range slices.Sorted(slices.Values(sidecar.Ports)) {
-		args = append(args, "--port="+strconv.Itoa(int(port)))
+	args := []string{"--bundle=" + bundleDir, "--state=" + stateDir, "--pod-ips=$(POD_IPS)"}
+	if sidecar.Interception == v1alpha1.InterceptionRedirect {
+		args = append(args, "--app-host="+loopback+",$(POD_IPS)")
+	} else {
+		args = append(args, "--app-host="+loopback, "--every-address")
 	}
-	args = append(args, "--admin-port="+strconv.Itoa(adminPort), "--probe-port="+strconv.Itoa(probePort))
+	args = append(args, intercepted(sidecar)...)
+	args = append(args, "--admin-port="+strconv.Itoa(adminPort), "--probe-port="+strconv.Itoa(probePort), secretFlag+sidecar.HookSecret)
 	args = append(args, probes...)
 
 	return corev1.Container{
@@ -57,8 +63,10 @@ func container(sidecar Sidecar, probes []string) corev1.Container {
 		Ports: []corev1.ContainerPort{{Name: "latchkey-admin", ContainerPort: adminPort, Protocol: corev1.ProtocolTCP}},
 		// Up means that it holds the app's ports; only then is the app started.
 		StartupProbe: adminProbe("/healthz", 1, 60),
-		// Ready means that it has a bundle: until then it could only answer 503.
+		// Ready means that it has a bundle, and that the app listens: until then it could only answer 503 or 502.
 		ReadinessProbe: adminProbe("/readyz", 2, 3),
+		// The kubelet calls it at once when the pod is deleted, while the app goes on: callers are sent elsewhere from then on.
+		Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{HTTPGet: redirected(question{kind: "preStop"}, probe.Sidecar+"/preStop", sidecar.HookSecret)}},
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{
 				corev1.ResourceCPU:    resource.MustParse("10m"),

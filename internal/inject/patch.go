@@ -19,57 +19,89 @@ func patch(before, after *corev1.Pod) []jsonpatch.Operation {
 	if equality.Semantic.DeepEqual(before, after) {
 		return nil
 	}
-	operations := labelPatch(before.Labels, after.Labels)
-	// Probes first, while the positions are still those of before.
-	operations = append(operations, probePatch("/spec/initContainers/", before.Spec.InitContainers, after.Spec.InitContainers)...)
-	operations = append(operations, probePatch("/spec/containers/", before.Spec.Containers, after.Spec.Containers)...)
+	operations := mapPatch("/metadata/labels", before.Labels, after.Labels, v1alpha1.LabelPod, v1alpha1.LabelPolicy)
+	operations = append(operations, mapPatch("/metadata/annotations", before.Annotations, after.Annotations, v1alpha1.AnnotationInterception)...)
+	operations = append(operations, sysctlPatch(before.Spec.SecurityContext, after.Spec.SecurityContext)...)
+	// Containers first, while the positions are still those of before.
+	operations = append(operations, handlerPatch("/spec/initContainers/", before.Spec.InitContainers, after.Spec.InitContainers)...)
+	operations = append(operations, handlerPatch("/spec/containers/", before.Spec.Containers, after.Spec.Containers)...)
 
-	sidecar, ours := after.Spec.InitContainers[:1], slices.Collect(func(yield func(corev1.Volume) bool) {
-		for _, volume := range after.Spec.Volumes {
-			if isOurs(volume) && !yield(volume) {
-				return
-			}
-		}
-	})
-	operations = append(operations, listPatch("/spec/initContainers", "0", before.Spec.InitContainers, isSidecar, sidecar)...)
-	return append(operations, listPatch("/spec/volumes", "-", before.Spec.Volumes, isOurs, ours)...)
+	operations = append(operations, listPatch("/spec/initContainers", before.Spec.InitContainers, after.Spec.InitContainers, true, func(c corev1.Container) bool {
+		return isSidecar(c) || isRedirector(c)
+	})...)
+	return append(operations, listPatch("/spec/volumes", before.Spec.Volumes, after.Spec.Volumes, false, isOurs)...)
 }
 
-func labelPatch(before, after map[string]string) []jsonpatch.Operation {
+func mapPatch(path string, before, after map[string]string, keys ...string) []jsonpatch.Operation {
 	if len(before) == 0 {
-		return []jsonpatch.Operation{jsonpatch.NewOperation("add", "/metadata/labels", after)}
+		return []jsonpatch.Operation{jsonpatch.NewOperation("add", path, after)} // it may be absent, or null
 	}
 	var operations []jsonpatch.Operation
-	for _, label := range []string{v1alpha1.LabelPod, v1alpha1.LabelPolicy} {
-		escaped := strings.NewReplacer("~", "~0", "/", "~1").Replace(label)
-		operations = append(operations, jsonpatch.NewOperation("add", "/metadata/labels/"+escaped, after[label]))
+	for _, key := range keys {
+		escaped := strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+		operations = append(operations, jsonpatch.NewOperation("add", path+"/"+escaped, after[key]))
 	}
 	return operations
 }
 
-func probePatch(list string, before, after []corev1.Container) []jsonpatch.Operation {
+// sysctlPatch adds the one that an injection may have added, as the last.
+func sysctlPatch(before, after *corev1.PodSecurityContext) []jsonpatch.Operation {
+	const path = "/spec/securityContext"
+	switch {
+	case equality.Semantic.DeepEqual(before, after):
+		return nil
+	case before == nil:
+		return []jsonpatch.Operation{jsonpatch.NewOperation("add", path, after)}
+	case len(before.Sysctls) == 0:
+		return []jsonpatch.Operation{jsonpatch.NewOperation("add", path+"/sysctls", after.Sysctls)}
+	}
+	return []jsonpatch.Operation{jsonpatch.NewOperation("add", path+"/sysctls/-", after.Sysctls[len(after.Sysctls)-1])}
+}
+
+// handlerPatch changes probes and hooks that have been redirected, and adds the wait before the end.
+func handlerPatch(list string, before, after []corev1.Container) []jsonpatch.Operation {
 	var operations []jsonpatch.Operation
 	for i := range before {
 		at := slices.IndexFunc(after, func(c corev1.Container) bool { return c.Name == before[i].Name })
-		if at < 0 || isSidecar(before[i]) {
+		if at < 0 || isSidecar(before[i]) || isRedirector(before[i]) {
 			continue
 		}
-		was := map[string]*corev1.Probe{}
-		for kind, probe := range probes(&before[i]) {
-			was[kind] = probe
+		path := list + strconv.Itoa(i)
+		then := map[string]question{}
+		for _, q := range questions(&after[at]) {
+			then[q.kind] = q
 		}
-		for kind, probe := range probes(&after[at]) {
-			if !equality.Semantic.DeepEqual(probe, was[kind]) {
-				path := list + strconv.Itoa(i) + "/" + kind + "Probe/httpGet"
-				operations = append(operations, jsonpatch.NewOperation("replace", path, probe.HTTPGet))
+		for _, q := range questions(&before[i]) {
+			get := *then[q.kind].get
+			if equality.Semantic.DeepEqual(*q.get, get) {
+				continue
 			}
+			for handler, was := range map[string]bool{"tcpSocket": *q.socket != nil, "grpc": q.grpc != nil && *q.grpc != nil} {
+				if was {
+					operations = append(operations, jsonpatch.NewOperation("remove", path+q.path+"/"+handler, nil))
+				}
+			}
+			operations = append(operations, jsonpatch.NewOperation("add", path+q.path+"/httpGet", get))
+		}
+		switch was, is := before[i].Lifecycle, after[at].Lifecycle; {
+		case is == nil || is.PreStop == nil:
+		case was == nil:
+			operations = append(operations, jsonpatch.NewOperation("add", path+"/lifecycle", is))
+		case was.PreStop == nil:
+			operations = append(operations, jsonpatch.NewOperation("add", path+"/lifecycle/preStop", is.PreStop))
 		}
 	}
 	return operations
 }
 
-// listPatch takes what is ours out of a list and puts it in anew at a position.
-func listPatch[T any](list, position string, before []T, ours func(T) bool, items []T) []jsonpatch.Operation {
+// listPatch takes what is ours out of a list, and puts in what is ours afterwards: at the beginning or at the end.
+func listPatch[T any](list string, before, after []T, first bool, ours func(T) bool) []jsonpatch.Operation {
+	var items []T
+	for _, item := range after {
+		if ours(item) {
+			items = append(items, item)
+		}
+	}
 	if len(before) == 0 {
 		return []jsonpatch.Operation{jsonpatch.NewOperation("add", list, items)} // the list may be absent, or null
 	}
@@ -79,7 +111,11 @@ func listPatch[T any](list, position string, before []T, ours func(T) bool, item
 			operations = append(operations, jsonpatch.NewOperation("remove", list+"/"+strconv.Itoa(i), nil))
 		}
 	}
-	for _, item := range items {
+	for i, item := range items {
+		position := "-"
+		if first {
+			position = strconv.Itoa(i)
+		}
 		operations = append(operations, jsonpatch.NewOperation("add", list+"/"+position, item))
 	}
 	return operations

@@ -2,7 +2,6 @@ package inject
 
 import (
 	"fmt"
-	"iter"
 	"net/url"
 	"slices"
 	"strconv"
@@ -11,67 +10,117 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
+
+	"github.com/latchkey-dev/latchkey/internal/probe"
 )
 
 const (
-	probeFlag = "--probe="
-	appHost   = "127.0.0.1" // where the app listens: on the pod's loopback interface only
+	probeFlag  = "--probe="
+	secretFlag = "--hook-secret="
 )
 
-// redirectProbes points every HTTP probe of a protected port at the sidecar's probe port, and returns the --probe arguments that tell the
+// question is a probe or a hook of a container. Its handlers may be changed in place.
+type question struct {
+	kind   string // as the sidecar calls it: startup, readiness, liveness, postStart, preStop
+	path   string // in JSON, from the container: "/readinessProbe"
+	get    **corev1.HTTPGetAction
+	socket **corev1.TCPSocketAction
+	grpc   **corev1.GRPCAction // nil for hooks, which have none
+}
+
+func (q question) isHook() bool { return slices.Contains(probe.Hooks, q.kind) }
+
+// questions goes through a container's probes and hooks.
+func questions(c *corev1.Container) []question {
+	var all []question
+	for i, p := range []*corev1.Probe{c.StartupProbe, c.ReadinessProbe, c.LivenessProbe} {
+		if p != nil {
+			kind := probe.Kinds[i]
+			all = append(all, question{kind, "/" + kind + "Probe", &p.HTTPGet, &p.TCPSocket, &p.GRPC})
+		}
+	}
+	if c.Lifecycle == nil {
+		return all
+	}
+	for i, h := range []*corev1.LifecycleHandler{c.Lifecycle.PostStart, c.Lifecycle.PreStop} {
+		if h != nil {
+			kind := probe.Hooks[i]
+			all = append(all, question{kind, "/lifecycle/" + kind, &h.HTTPGet, &h.TCPSocket, nil})
+		}
+	}
+	return all
+}
+
+// redirectProbes points every probe and hook of a protected port at the sidecar's probe port, and returns the --probe arguments that tell the
 // sidecar where each pointed before. On the protected port itself the kubelet, which has no token, would be refused, and its TCP probes
-// would succeed though no app is there. Probes of other ports are left alone.
+// would succeed though no app is there. Those of other ports are left alone.
 func redirectProbes(pod *corev1.Pod, sidecar Sidecar, earlier map[string]string) ([]string, field.ErrorList) {
 	var args []string
 	var problems field.ErrorList
-	forbid := func(path *field.Path, format string, values ...any) {
-		problems = append(problems, field.Forbidden(path, fmt.Sprintf(format, values...)))
-	}
-
 	for path, c := range containers(pod) {
-		for kind, probe := range probes(c) {
-			name := c.Name + "/" + kind
-			target, port := handlerPort(c, probe.HTTPGet, probe.TCPSocket)
-			if probe.GRPC != nil {
-				target, port = "grpc", probe.GRPC.Port
+		for _, q := range questions(c) {
+			name := c.Name + "/" + q.kind
+			at := path
+			for step := range strings.SplitSeq(strings.TrimPrefix(q.path, "/"), "/") {
+				at = at.Child(step)
 			}
-			at := path.Child(kind+"Probe", target)
-			argument, rewritten := earlier[name]
-
-			switch {
-			case probe.HTTPGet != nil && rewritten && isRedirected(probe.HTTPGet, name):
+			if argument, rewritten := earlier[name]; rewritten && isRedirected(q, name, sidecar.HookSecret) {
 				args = append(args, argument)
-			case ownPort(port):
-				forbid(at.Child("port"), "ports %d to %d are the sidecar's own; probe a port of the app", firstOwnPort, lastOwnPort)
-			case !protects(sidecar, port):
-			case probe.HTTPGet == nil:
-				forbid(at, "port %d is protected, so the probe would reach the sidecar and not the app; use httpGet or exec", port)
-			case probe.HTTPGet.Scheme != "" && probe.HTTPGet.Scheme != corev1.URISchemeHTTP:
-				forbid(at.Child("scheme"), "port %d is protected, and the sidecar speaks plain HTTP to the app; use HTTP", port)
-			case len(probe.HTTPGet.HTTPHeaders) > 0:
-				forbid(at.Child("httpHeaders"), "port %d is protected, and the sidecar sends headers of its own; remove them, or use exec", port)
-			default:
-				args = append(args, probeFlag+name+"="+literal(appProbe(port, probe.HTTPGet.Path)))
-				probe.HTTPGet = redirected(name)
+				continue
+			}
+			target, handler, problem := targetOf(c, q, sidecar)
+			switch {
+			case problem != "":
+				problems = append(problems, field.Forbidden(at.Child(handler), problem))
+			case target != nil:
+				args = append(args, probeFlag+name+"="+literal(target.String()))
+				*q.get, *q.socket = redirected(q, name, sidecar.HookSecret), nil
+				if q.grpc != nil {
+					*q.grpc = nil
+				}
 			}
 		}
 	}
 	return args, problems
 }
 
-// probes goes through a container's probes, by the sidecar's name for their kind.
-func probes(c *corev1.Container) iter.Seq2[string, *corev1.Probe] {
-	return func(yield func(string, *corev1.Probe) bool) {
-		if c.StartupProbe != nil && !yield("startup", c.StartupProbe) {
-			return
+// targetOf is what a question asks of a protected port; nil: it asks something else. Handler is the field that asks, or the one that is to be changed
+// because of a problem.
+func targetOf(c *corev1.Container, q question, sidecar Sidecar) (target *probe.Target, handler, problem string) {
+	handler, port := handlerPort(c, *q.get, *q.socket)
+	if q.grpc != nil && *q.grpc != nil {
+		handler, port = "grpc", (*q.grpc).Port
+	}
+	switch {
+	case ownPort(port):
+		return nil, handler + ".port", fmt.Sprintf("ports %d to %d are the sidecar's own; name a port of the app", firstOwnPort, lastOwnPort)
+	case !protects(sidecar, port):
+		return nil, "", ""
+	}
+	target = &probe.Target{Port: uint16(port)}
+	switch handler {
+	case "tcpSocket":
+		if q.isHook() {
+			return nil, handler, "Kubernetes carries out no such hook, and port " + strconv.Itoa(int(port)) + " is protected; use httpGet or exec"
 		}
-		if c.ReadinessProbe != nil && !yield("readiness", c.ReadinessProbe) {
-			return
+		target.Protocol = probe.TCP
+	case "grpc":
+		target.Protocol, target.Service = probe.GRPC, ptr.Deref((*q.grpc).Service, "")
+	case "httpGet":
+		get := *q.get
+		if get.Scheme != "" && get.Scheme != corev1.URISchemeHTTP {
+			return nil, handler + ".scheme", fmt.Sprintf("port %d is protected, and the sidecar speaks plain HTTP to the app; use HTTP", port)
 		}
-		if c.LivenessProbe != nil {
-			yield("liveness", c.LivenessProbe)
+		target.Protocol, target.Path = probe.HTTP, requestURI(get.Path)
+		for _, header := range get.HTTPHeaders {
+			target.Headers = append(target.Headers, probe.Header{Name: header.Name, Value: header.Value})
 		}
 	}
+	if _, err := probe.Parse(target.String()); err != nil {
+		return nil, handler, "the sidecar cannot ask this of the app: " + err.Error()
+	}
+	return target, handler, ""
 }
 
 // handlerPort returns which of the two is set, and the port of this pod that it points at; 0 when it points elsewhere: a host of its own, or
@@ -101,25 +150,57 @@ func handlerPort(c *corev1.Container, get *corev1.HTTPGetAction, socket *corev1.
 
 func protects(sidecar Sidecar, port int32) bool { return slices.Contains(sidecar.Ports, port) }
 
-func redirected(name string) *corev1.HTTPGetAction {
-	return &corev1.HTTPGetAction{Path: "/" + name, Port: intstr.FromInt32(probePort), Scheme: corev1.URISchemeHTTP}
+// redirected asks the sidecar instead. A hook makes the app do something, and so needs the pod's secret.
+func redirected(q question, name, secret string) *corev1.HTTPGetAction {
+	path := "/" + name
+	if q.isHook() {
+		path += "/" + secret
+	}
+	return &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(probePort), Scheme: corev1.URISchemeHTTP}
 }
 
 // isRedirected compares all that counts: the API server and other webhooks may have filled in the rest.
-func isRedirected(get *corev1.HTTPGetAction, name string) bool {
-	want := redirected(name)
-	return get.Host == "" && get.Port == want.Port && get.Path == want.Path
+func isRedirected(q question, name, secret string) bool {
+	get, want := *q.get, redirected(q, name, secret)
+	return get != nil && get.Host == "" && get.Port == want.Port && get.Path == want.Path
 }
 
-// appProbe is the address that asks the app what the kubelet would have asked it: path may be relative and may carry a query.
-func appProbe(port int32, path string) string {
+// requestURI is what the kubelet would ask for: path may be relative and may carry a query.
+func requestURI(path string) string {
 	u, err := url.Parse(path)
 	if err != nil {
 		u = &url.URL{Path: path} // as the kubelet does
 	}
-	app := url.URL{Scheme: "http", Host: appHost + ":" + strconv.Itoa(int(port)), Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}
-	return app.String()
+	only := url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery, ForceQuery: u.ForceQuery}
+	uri := only.RequestURI()
+	if !strings.HasPrefix(uri, "/") {
+		uri = "/" + uri
+	}
+	return uri
 }
 
-// literal keeps the kubelet from expanding $(VARIABLES) in an argument.
-func literal(argument string) string { return strings.ReplaceAll(argument, "$", "$$") }
+// literal keeps the kubelet from expanding $(VARIABLES) in an argument; unliteral is what the argument then is.
+func literal(argument string) string   { return strings.ReplaceAll(argument, "$", "$$") }
+func unliteral(argument string) string { return strings.ReplaceAll(argument, "$$", "$") }
+
+// endDelay is how long an app goes on while its pod is being deleted, so that those who call it learn of that first. Three seconds would do on one
+// node.
+const endDelay = 5
+
+// delayEnd has each of the app's containers that does nothing before its end wait a little.
+func delayEnd(pod *corev1.Pod) {
+	grace := ptr.Deref(pod.Spec.TerminationGracePeriodSeconds, corev1.DefaultTerminationGracePeriodSeconds)
+	seconds := min(endDelay, grace/2) // the app needs time for its own end as well
+	if seconds < 1 {
+		return
+	}
+	for i := range pod.Spec.Containers {
+		c := &pod.Spec.Containers[i]
+		if c.Lifecycle == nil {
+			c.Lifecycle = &corev1.Lifecycle{}
+		}
+		if c.Lifecycle.PreStop == nil {
+			c.Lifecycle.PreStop = &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: seconds}}
+		}
+	}
+}

@@ -6,7 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"k8s.io/utils/ptr"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 )
@@ -25,13 +24,16 @@ func refusals(pod *corev1.Pod, sidecar Sidecar) field.ErrorList {
 	if pod.Spec.HostNetwork {
 		forbid(spec.Child("hostNetwork"), "the sidecar would take ports of the node itself; remove it, or %s", withoutSidecar)
 	}
+	if pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows {
+		forbid(spec.Child("os", "name"), "the sidecar runs on Linux alone; %s", withoutSidecar)
+	}
 	for i, volume := range pod.Spec.Volumes {
 		if reservedVolume(volume.Name) {
 			forbid(spec.Child("volumes").Index(i).Child("name"), "%q is the sidecar's own; choose another name", volume.Name)
 		}
 	}
 	for path, c := range containers(pod) {
-		if c.Name == v1alpha1.SidecarContainerName {
+		if c.Name == v1alpha1.SidecarContainerName || c.Name == v1alpha1.RedirectContainerName {
 			forbid(path.Child("name"), "%q is the sidecar's own; choose another name", c.Name)
 		}
 		for i, port := range c.Ports {
@@ -43,12 +45,6 @@ func refusals(pod *corev1.Pod, sidecar Sidecar) field.ErrorList {
 		for i, mount := range c.VolumeMounts {
 			if reservedVolume(mount.Name) {
 				forbid(path.Child("volumeMounts").Index(i).Child("name"), "%q belongs to the sidecar alone", mount.Name)
-			}
-		}
-		for name, handler := range hooks(c) {
-			if target, port := handlerPort(c, handler.HTTPGet, handler.TCPSocket); protects(sidecar, port) {
-				forbid(path.Child("lifecycle", name, target), "port %d is protected, so the hook would be refused for want of a token; "+
-					"use exec, or another port", port)
 			}
 		}
 	}
@@ -67,18 +63,6 @@ func containers(pod *corev1.Pod) iter.Seq2[*field.Path, *corev1.Container] {
 			if !yield(field.NewPath("spec", "containers").Index(i), &pod.Spec.Containers[i]) {
 				return
 			}
-		}
-	}
-}
-
-func hooks(c *corev1.Container) iter.Seq2[string, *corev1.LifecycleHandler] {
-	return func(yield func(string, *corev1.LifecycleHandler) bool) {
-		hooks := ptr.Deref(c.Lifecycle, corev1.Lifecycle{})
-		if hooks.PostStart != nil && !yield("postStart", hooks.PostStart) {
-			return
-		}
-		if hooks.PreStop != nil {
-			yield("preStop", hooks.PreStop)
 		}
 	}
 }

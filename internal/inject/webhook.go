@@ -2,6 +2,7 @@ package inject
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -44,21 +47,29 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	if _, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.AuthPolicy{}); err != nil {
 		return fmt.Errorf("inject: watch AuthPolicies: %w", err)
 	}
-	mgr.GetWebhookServer().Register(Path, &webhook.Admission{Handler: &Webhook{
-		Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), SidecarImage: options.SidecarImage,
-	}})
+	namespaces := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}}
+	if _, err := mgr.GetCache().GetInformer(ctx, namespaces); err != nil {
+		return fmt.Errorf("inject: watch namespaces: %w", err)
+	}
+	mgr.GetWebhookServer().Register(Path, &webhook.Admission{Handler: New(mgr.GetClient(), mgr.GetAPIReader(), options.SidecarImage)})
 	return nil
 }
 
 // Webhook answers the API server's admission reviews. It never logs or quotes the pod: its environment may hold secrets.
 type Webhook struct {
-	// Cached and Live both list AuthPolicies. Live asks the API server itself; it is used only when Cached knows no policy for a pod.
-	Cached, Live client.Reader
-	// SidecarImage is the image of the injected container.
-	SidecarImage string
+	cached, live client.Reader // of AuthPolicies
+	image        string
+	redirects    redirects
+}
+
+// New returns a webhook that injects a sidecar of this image. Cached and live both list AuthPolicies; live asks the API server itself, and is used only
+// when cached knows no policy for a pod.
+func New(cached client.Client, live client.Reader, image string) *Webhook {
+	return &Webhook{cached: cached, live: live, image: image, redirects: redirects{client: cached, clock: clock.RealClock{}}}
 }
 
 // +kubebuilder:rbac:groups=auth.latchkey.dev,resources=authpolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 
 // Handle injects one pod, or says why not.
 func (w *Webhook) Handle(ctx context.Context, request admission.Request) admission.Response {
@@ -106,7 +117,11 @@ func (w *Webhook) inject(ctx context.Context, namespace string, pod *corev1.Pod)
 		return nil, refusal{fmt.Errorf("the pod asks for the sidecar, but no AuthPolicy of namespace %q selects it: "+
 			"apply one whose selector matches the pod's labels, or %s", namespace, withoutSidecar)}
 	}
-	injected, err := Pod(pod, Sidecar{Image: w.SidecarImage, Policy: policy.Name, Ports: policy.Spec.Ports})
+	sidecar := Sidecar{Image: w.image, Policy: policy.Name, Ports: policy.Spec.Ports, HookSecret: rand.Text()}
+	if sidecar.Interception, err = w.redirects.choose(ctx, namespace, pod, policy.Spec.Interception, sidecar); err != nil {
+		return nil, err
+	}
+	injected, err := Pod(pod, sidecar)
 	if err != nil {
 		return nil, refusal{fmt.Errorf("AuthPolicy %q cannot protect this pod: %w", policy.Name, err)}
 	}
@@ -116,7 +131,7 @@ func (w *Webhook) inject(ctx context.Context, namespace string, pod *corev1.Pod)
 // governing asks the API server itself before it says that no policy selects the pod: one that was applied just before the pod may not
 // have reached the cache yet.
 func (w *Webhook) governing(ctx context.Context, namespace string, pod *corev1.Pod) (*v1alpha1.AuthPolicy, error) {
-	for _, reader := range []client.Reader{w.Cached, w.Live} {
+	for _, reader := range []client.Reader{w.cached, w.live} {
 		var policies v1alpha1.AuthPolicyList
 		if err := reader.List(ctx, &policies, client.InNamespace(namespace)); err != nil {
 			return nil, fmt.Errorf("list the AuthPolicies of namespace %q: %w", namespace, err)

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -30,6 +33,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -191,17 +195,19 @@ func TestPodsThatAskForTheSidecarGetIt(t *testing.T) {
 			pod := webPod(namespace, optIn(test.pod))
 			must(t, c.Create(t.Context(), pod))
 
-			if got := len(pod.Spec.InitContainers) == 1; got != test.injected {
+			if got := inject.Injected(pod); got != test.injected {
 				t.Fatalf("got injected %t, want %t", got, test.injected)
 			}
 			if !test.injected {
 				return
 			}
-			want, err := inject.Pod(pod, inject.Sidecar{Image: image, Policy: "web", Ports: []int32{8080}})
+			want, err := inject.Pod(pod, inject.Sidecar{Image: image, Policy: "web", Ports: []int32{8080}, Interception: v1alpha1.InterceptionRedirect})
 			must(t, err)
-			want.Spec.InitContainers[0].TerminationMessagePath = corev1.TerminationMessagePathDefault
-			want.Spec.InitContainers[0].TerminationMessagePolicy = corev1.TerminationMessageReadFile
-			want.Spec.InitContainers[0].ImagePullPolicy = corev1.PullIfNotPresent
+			for i := range want.Spec.InitContainers {
+				want.Spec.InitContainers[i].TerminationMessagePath = corev1.TerminationMessagePathDefault
+				want.Spec.InitContainers[i].TerminationMessagePolicy = corev1.TerminationMessageReadFile
+				want.Spec.InitContainers[i].ImagePullPolicy = corev1.PullIfNotPresent
+			}
 			if diff := cmp.Diff(pod, want); diff != "" {
 				t.Errorf("what is stored, what injecting it again makes of it: %s", diff)
 			}
@@ -234,7 +240,7 @@ func TestAPolicyThatTheCacheHasNotSeenYetGovernsAllTheSame(t *testing.T) {
 	live := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(webPolicy("default", "web")).Build()
 	raw, err := json.Marshal(webPod("default", asking))
 	must(t, err)
-	hook := &inject.Webhook{Cached: stale, Live: live, SidecarImage: image}
+	hook := inject.New(stale, live, image)
 	response := hook.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
 		Namespace: "default", Operation: admissionv1.Create, Object: runtime.RawExtension{Raw: raw},
 	}})
@@ -280,10 +286,134 @@ func TestPodsThatAskInVainAreToldWhatToDo(t *testing.T) {
 	}
 }
 
+func TestAutoChoosesWhatTheNamespaceReallyAdmits(t *testing.T) {
+	c, _ := serve(t)
+	forbidNetAdmin(t, c)
+	cases := []struct {
+		name   string
+		labels map[string]string
+		want   v1alpha1.Interception
+	}{
+		{name: "a namespace without labels", want: v1alpha1.InterceptionRedirect},
+		{name: "privileged", labels: map[string]string{"pod-security.kubernetes.io/enforce": "privileged"}, want: v1alpha1.InterceptionRedirect},
+		{name: "baseline", labels: map[string]string{"pod-security.kubernetes.io/enforce": "baseline"}, want: v1alpha1.InterceptionLoopback},
+		{name: "restricted", labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}, want: v1alpha1.InterceptionLoopback},
+		{name: "another policy", labels: map[string]string{"no-net-admin": "here"}, want: v1alpha1.InterceptionLoopback},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			namespace := newNamespace(t, c, test.labels)
+			must(t, c.Create(t.Context(), webPolicy(namespace, "web")))
+			pod := webPod(namespace, asking)
+			must(t, c.Create(t.Context(), pod))
+			if got, noted := inject.Interception(pod), pod.Annotations[v1alpha1.AnnotationInterception]; got != test.want || noted != string(test.want) {
+				t.Errorf("got %s, noted as %s, want %s", got, noted, test.want)
+			}
+		})
+	}
+}
+
+// forbidNetAdmin is another engine of policies, that goes by labels of its own.
+func forbidNetAdmin(t *testing.T, c client.Client) {
+	t.Helper()
+	objects := `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: no-net-admin}
+spec:
+  matchConstraints: {resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}]}
+  validations:
+  - expression: "!has(object.spec.initContainers) || object.spec.initContainers.all(c, !has(c.securityContext) || !has(c.securityContext.capabilities) || !has(c.securityContext.capabilities.add))"
+    message: nobody may administrate networks here
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: no-net-admin}
+spec: {policyName: no-net-admin, validationActions: [Deny], matchResources: {namespaceSelector: {matchLabels: {no-net-admin: here}}}}
+`
+	for text := range strings.SplitSeq(objects, "---\n") {
+		var object unstructured.Unstructured
+		must(t, yaml.Unmarshal([]byte(text), &object.Object))
+		must(t, c.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(&object), client.FieldOwner("test"), client.ForceOwnership))
+		t.Cleanup(func() { _ = c.Delete(context.Background(), &object) })
+	}
+	namespace := newNamespace(t, c, map[string]string{"no-net-admin": "here"})
+	eventually(t, func(ctx context.Context) error { // the API server compiles it in the background
+		pod := webPod(namespace, nil)
+		pod.Spec.InitContainers = []corev1.Container{{Name: "admin", Image: "x", SecurityContext: &corev1.SecurityContext{
+			Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN"}},
+		}}}
+		if err := c.Create(ctx, pod, client.DryRunAll); err == nil {
+			return errors.New("the policy is not in force yet")
+		}
+		return nil
+	})
+}
+
+func TestRedirectWhereItIsNotAdmittedIsRefusedWithWhatToChange(t *testing.T) {
+	c, _ := serve(t)
+	namespace := newNamespace(t, c, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
+	policy := webPolicy(namespace, "web")
+	policy.Spec.Interception = v1alpha1.InterceptionRedirect
+	must(t, c.Create(t.Context(), policy))
+	err := c.Create(t.Context(), webPod(namespace, asking))
+	for _, want := range []string{
+		`AuthPolicy "web" asks for interception Redirect, but namespace "` + namespace + `" does not admit its init container`,
+		"NET_ADMIN", "set spec.interception to Auto or Loopback and have the app listen on 127.0.0.1",
+	} {
+		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want a refusal with: %s", err, want)
+		}
+	}
+
+	// Who does as told need not wait until an answer is forgotten.
+	must(t, c.Patch(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
+		client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"privileged"}}}`))))
+	eventually(t, func(ctx context.Context) error { return c.Create(ctx, webPod(namespace, asking), client.DryRunAll) })
+}
+
+func TestTheNamespaceIsAskedOnceForManyPods(t *testing.T) {
+	asked := 0
+	policy := webPolicy("default", "web")
+	counting := interceptor.NewClient(fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(policy).Build(), interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.CreateOption) error {
+			var all client.CreateOptions
+			if all.ApplyOptions(options); !slices.Equal(all.DryRun, []string{metav1.DryRunAll}) {
+				t.Errorf("%s would be created", object.GetGenerateName())
+			}
+			if asked++; asked == 1 {
+				return apierrors.NewTooManyRequests("later", 1)
+			}
+			return apierrors.NewForbidden(corev1.Resource("pods"), "", errors.New("NET_ADMIN"))
+		},
+	})
+	hook := inject.New(counting, counting, image)
+	raw, err := json.Marshal(webPod("default", asking))
+	must(t, err)
+	handle := func() admission.Response {
+		return hook.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+			Namespace: "default", Operation: admissionv1.Create, Object: runtime.RawExtension{Raw: raw},
+		}})
+	}
+	if response := handle(); response.Allowed || response.Result.Code != http.StatusInternalServerError {
+		t.Errorf("while the API server is busy: got %v, want an error that is not final", response.Result)
+	}
+	for range 10 {
+		if response := handle(); !response.Allowed {
+			t.Errorf("refused: %v", response.Result)
+		}
+	}
+	if asked != 2 {
+		t.Errorf("the namespace was asked %d times, want twice: once in vain", asked)
+	}
+}
+
 func TestAnInjectedPodFitsTheStrictestPodSecurityStandard(t *testing.T) {
 	c, _ := serve(t)
 	namespace := newNamespace(t, c, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
-	must(t, c.Create(t.Context(), webPolicy(namespace, "web")))
+	low := webPolicy(namespace, "web")
+	low.Spec.Ports = []int32{80}
+	must(t, c.Create(t.Context(), low))
 	pod := webPod(namespace, asking)
 	if err := c.Create(t.Context(), pod); err != nil {
 		t.Error(err)
