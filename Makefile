@@ -12,6 +12,7 @@ export GOTOOLCHAIN ?= local
 TOOL    := go tool -modfile=tools/go.mod
 BUILD   := CGO_ENABLED=0 go build -ldflags '-s -w'
 PROGRAMS := manager sidecar issuer
+comma    := ,
 
 # What `make images` packs, for whom, and what it calls it.
 REPOSITORY ?= ghcr.io/latchkey-dev
@@ -51,7 +52,8 @@ build: ## Build the binaries into bin/
 
 images: ## Pack container images into bin/images, without Docker (REPOSITORY=, TAG=, PLATFORMS=)
 	@echo "building programs for $(PLATFORMS) (cold: two to three minutes each)"
-	@go run ./images -platforms $(PLATFORMS) $(foreach name,$(PROGRAMS),$(REPOSITORY)/latchkey-$(name):$(TAG)=./cmd/$(name)) \
+	@go run ./images -platforms $(PLATFORMS) \
+	  $(foreach name,$(PROGRAMS),$(REPOSITORY)/latchkey-$(name):$(TAG)=./cmd/$(name)$(if $(filter sidecar,$(name)),$(comma)latchkey-redirect=./cmd/redirect)) \
 	  $(REPOSITORY)/quickstart-app:$(TAG)=./examples/quickstart/app
 
 generate: ## Write the generated files: deepcopy, CRDs, RBAC, and the chart's copies of them

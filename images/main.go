@@ -19,7 +19,8 @@ func main() {
 	output := flag.String("output", "bin/images", "`directory` that the archives are written to")
 	platforms := flag.String("platforms", "linux/amd64,linux/arm64", "what to build for, as `os/architecture,...`")
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "Usage: images [flags] reference=package ...\n\n  images ghcr.io/latchkey-dev/latchkey-sidecar:dev=./cmd/sidecar")
+		fmt.Fprintln(os.Stderr, "Usage: images [flags] reference=package[,name=package] ...\n\n"+
+			"  images ghcr.io/latchkey-dev/latchkey-sidecar:dev=./cmd/sidecar,latchkey-redirect=./cmd/redirect")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -41,11 +42,11 @@ func run(ctx context.Context, output string, platforms, requests []string) error
 		return err
 	}
 	for _, request := range requests {
-		reference, pkg, ok := strings.Cut(request, "=")
-		if !ok {
-			return fmt.Errorf("%q is not reference=package", request)
+		reference, programs, err := parse(request)
+		if err != nil {
+			return err
 		}
-		name := nameOf(reference)
+		name := programs[0].name
 		images := layout{}
 		var sizes []string
 		for _, text := range platforms {
@@ -54,14 +55,22 @@ func run(ctx context.Context, output string, platforms, requests []string) error
 				return fmt.Errorf("platform %q is not os/architecture", text)
 			}
 			p := platform{OS: system, Architecture: architecture}
-			program, err := build(ctx, p, name, pkg)
-			if err != nil {
-				return fmt.Errorf("%s for %s: %w", reference, text, err)
+			layers := []layer{base}
+			for _, program := range programs {
+				built, err := build(ctx, p, program.name, program.pkg)
+				if err != nil {
+					return fmt.Errorf("%s for %s: %w", reference, text, err)
+				}
+				layers = append(layers, built)
 			}
-			if err := images.add(p, name, base, program); err != nil {
+			if err := images.add(p, name, layers...); err != nil {
 				return err
 			}
-			sizes = append(sizes, fmt.Sprintf("%s %.1f MB", text, float64(len(base.compressed)+len(program.compressed))/1e6))
+			size := 0
+			for _, layer := range layers {
+				size += len(layer.compressed)
+			}
+			sizes = append(sizes, fmt.Sprintf("%s %.1f MB", text, float64(size)/1e6))
 		}
 		file := filepath.Join(output, name+".tar")
 		if err := images.write(file, reference); err != nil {
@@ -70,6 +79,29 @@ func run(ctx context.Context, output string, platforms, requests []string) error
 		fmt.Printf("%s  %s  (%s)\n", file, reference, strings.Join(sizes, ", "))
 	}
 	return nil
+}
+
+// program is a file of an image.
+type program struct{ name, pkg string }
+
+// parse reads what to pack: reference=package, and programs beside the one that the image starts, each ,name=package.
+func parse(request string) (reference string, programs []program, err error) {
+	reference, rest, ok := strings.Cut(request, "=")
+	first, others, more := strings.Cut(rest, ",")
+	if !ok || first == "" {
+		return "", nil, fmt.Errorf("%q is not reference=package", request)
+	}
+	programs = []program{{nameOf(reference), first}}
+	for more {
+		var each string
+		each, others, more = strings.Cut(others, ",")
+		name, pkg, ok := strings.Cut(each, "=")
+		if !ok || name == "" || pkg == "" {
+			return "", nil, fmt.Errorf("%q: %q is not name=package", request, each)
+		}
+		programs = append(programs, program{name, pkg})
+	}
+	return reference, programs, nil
 }
 
 // nameOf is the last part of an image's reference without its tag: the name of the program in it.

@@ -61,8 +61,12 @@ func Listen(ctx context.Context, config Config) (*Sockets, error) {
 // has no address of the family yet.
 var nobodys = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
 
-// everyAddress are the pod's addresses, those of its interfaces, link-local ones among them, and those that are nobody's. Loopback is left to the app.
+// everyAddress are the pod's addresses, those of its interfaces, link-local ones among them, and those that are nobody's. Loopback is left to the app. A
+// pod that is reached on loopback addresses has no network of its own: then the interfaces are somebody else's.
 func everyAddress(podIPs []netip.Addr) ([]netip.Addr, error) {
+	if !slices.ContainsFunc(podIPs, func(ip netip.Addr) bool { return !ip.IsLoopback() }) {
+		return podIPs, nil
+	}
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("list the pod's interfaces: %w", err)

@@ -1,12 +1,17 @@
 package authpolicy
 
 import (
+	"fmt"
+	"strconv"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/inject"
 )
 
 // governed are the pods that have the policy's sidecar. Pods that only carry its labels are not among those that the cache passes on as
@@ -19,6 +24,29 @@ func governed(policy *v1alpha1.AuthPolicy, pods []corev1.Pod) []*corev1.Pod {
 		}
 	}
 	return found
+}
+
+// interception says how callers of the policy's pods get to the sidecar, and what the app has to do for that; nil: there are no pods.
+func interception(policy *v1alpha1.AuthPolicy, pods []corev1.Pod) *problem {
+	counts := map[v1alpha1.Interception]int{}
+	for i := range pods {
+		if alive(&pods[i]) && pods[i].Labels[v1alpha1.LabelPolicy] == policy.Name {
+			counts[inject.Interception(&pods[i])]++
+		}
+	}
+	redirected, taken := counts[v1alpha1.InterceptionRedirect], counts[v1alpha1.InterceptionLoopback]
+	switch {
+	case redirected+taken == 0:
+		return nil
+	case taken == 0:
+		return &problem{v1alpha1.ReasonRedirected, "the kernel of each pod brings callers to the sidecar: the app may listen where it likes"}
+	}
+	var ports []string
+	for _, port := range policy.Spec.Ports {
+		ports = append(ports, strconv.Itoa(int(port)))
+	}
+	return &problem{v1alpha1.ReasonLoopbackOnly, fmt.Sprintf("in %d of %d pods the sidecar takes the app's ports: there the app must listen on 127.0.0.1 or ::1, "+
+		"on %s; one that listens on a wildcard address fails to start", taken, redirected+taken, strings.Join(ports, ", "))}
 }
 
 func alive(pod *corev1.Pod) bool {

@@ -38,6 +38,11 @@ func (r *Reconciler) report(ctx context.Context, policy *v1alpha1.AuthPolicy, se
 	default:
 		set(policy, v1alpha1.ConditionIssuersHealthy, *healthy, r.Clock.Now())
 	}
+	if way := interception(policy, seen.pods); way == nil {
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionIntercepted)
+	} else {
+		set(policy, v1alpha1.ConditionIntercepted, *way, r.Clock.Now())
+	}
 	look := reportCertificate(policy, seen.inForce, r.Clock.Now())
 	if len(problems) == 0 { // else the condition goes on to speak of the generation whose bundle is in force
 		set(policy, v1alpha1.ConditionWarningFree, caution(policy.Spec), r.Clock.Now())
@@ -149,7 +154,8 @@ func revision(document []byte) string {
 func set(policy *v1alpha1.AuthPolicy, condition string, p problem, now time.Time) {
 	status := metav1.ConditionFalse
 	switch p.reason {
-	case v1alpha1.ReasonAccepted, v1alpha1.ReasonReady, v1alpha1.ReasonHealthy, v1alpha1.ReasonNoWarnings, v1alpha1.ReasonProtected, v1alpha1.ReasonCurrent:
+	case v1alpha1.ReasonAccepted, v1alpha1.ReasonReady, v1alpha1.ReasonHealthy, v1alpha1.ReasonNoWarnings, v1alpha1.ReasonProtected, v1alpha1.ReasonCurrent,
+		v1alpha1.ReasonRedirected, v1alpha1.ReasonLoopbackOnly:
 		status = metav1.ConditionTrue
 	}
 	meta.SetStatusCondition(&policy.Status.Conditions, metav1.Condition{

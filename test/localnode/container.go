@@ -28,9 +28,10 @@ type container struct {
 	args, env    []string
 	dir, logFile string
 	grace        time.Duration
-	sleep        time.Duration // before it is asked to end
 	restart      func(exitCode int) bool
 	update       func(func(*corev1.ContainerStatus)) // changes what the pod's status says of this container
+
+	preStop func(context.Context) // before the process is asked to end; a sidecar's at once when its pod is to end
 
 	startup, liveness, readiness checker // nil where there is no such probe
 
@@ -47,12 +48,12 @@ func newContainer(pod *corev1.Pod, spec corev1.Container, sandbox *sandbox) (*co
 	if len(spec.Command) > 0 && filepath.Base(spec.Command[0]) != filepath.Base(program) {
 		return nil, fmt.Errorf("command %q: the image's program is %s", spec.Command[0], filepath.Base(program))
 	}
-	sleep, err := preStopSleep(spec.Lifecycle)
-	if err != nil {
-		return nil, err
-	}
 	if len(spec.VolumeDevices) > 0 {
 		return nil, errors.New("volumeDevices are not played by this node")
+	}
+	preStop, err := newPreStop(spec, sandbox.address.Pod.String())
+	if err != nil {
+		return nil, err
 	}
 
 	env, err := environment(pod, sandbox.node.addresses.Node(), spec)
@@ -70,7 +71,7 @@ func newContainer(pod *corev1.Pod, spec corev1.Container, sandbox *sandbox) (*co
 		spec: spec, program: program, dir: sandbox.dir,
 		logFile: filepath.Join(sandbox.logs, spec.Name+".log"),
 		grace:   gracePeriod(pod),
-		sleep:   sleep,
+		preStop: preStop,
 		started: make(chan struct{}),
 	}
 	c.onceStarted = sync.OnceFunc(func() { close(c.started) })
@@ -148,12 +149,20 @@ func (c *container) once(run, kill context.Context) int {
 		select {
 		case <-process.exited:
 		case <-healthy.Done():
-			select {
-			case <-time.After(c.sleep):
-			case <-process.exited:
-			case <-kill.Done():
+			ending := time.Now()
+			if !isSidecar(c.spec) {
+				hook, over := context.WithCancel(kill)
+				go func() {
+					defer over()
+					select {
+					case <-process.exited:
+					case <-hook.Done():
+					}
+				}()
+				c.preStop(hook)
+				over()
 			}
-			process.end(c.grace-c.sleep, kill.Done())
+			process.end(c.grace-time.Since(ending), kill.Done())
 		}
 		unhealthy()
 		probes.Wait()
@@ -223,17 +232,6 @@ func (c *container) say(format string, args ...any) {
 	}
 	fmt.Fprintf(log, "localnode: "+format+"\n", args...)
 	_ = log.Close()
-}
-
-// preStopSleep is how long a container is to go on before it is asked to end.
-func preStopSleep(hooks *corev1.Lifecycle) (time.Duration, error) {
-	switch {
-	case hooks == nil:
-		return 0, nil
-	case hooks.PostStart != nil || hooks.PreStop == nil || hooks.PreStop.Sleep == nil:
-		return 0, errors.New("lifecycle hooks other than preStop.sleep are not played by this node")
-	}
-	return time.Duration(hooks.PreStop.Sleep.Seconds) * time.Second, nil
 }
 
 func gracePeriod(pod *corev1.Pod) time.Duration {

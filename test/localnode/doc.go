@@ -7,6 +7,7 @@
 //	node.go         what there is, and how it starts and stops
 //	deployments.go  from a Deployment to its pods
 //	kubelet.go      which pods run here; sandbox.go is the life of one, container.go that of one of its containers
+//	hooks.go        what happens before the end of a container
 //	volumes.go      what a volume holds; claims.go for those that outlive a pod
 //	services.go     from a Service's address to a pod
 //
@@ -18,7 +19,7 @@
 //     127.0.0.1 in args and env: so the apps of two pods may listen on the same loopback port, as they may in a cluster.
 //
 // Volumes hold files as a kubelet writes them, and are refreshed when a kubelet would: when the pod itself changes, and else once a minute.
-// What is asked for and not played here (exec and gRPC probes, lifecycle hooks but preStop.sleep, subPath, other kinds of volume) is refused by name in
+// What is asked for and not played here (exec and gRPC probes, postStart, exec hooks, subPath, other kinds of volume) is refused by name in
 // the container's status. Resource limits and security contexts are left to a real node, and the end of a namespace to a real cluster: one that
 // is deleted here stays Terminating.
 package localnode

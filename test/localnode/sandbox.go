@@ -125,6 +125,13 @@ func (s *sandbox) run(run, kill context.Context) {
 			c.run(sidecar, kill)
 		})
 		defer func() { stopSidecar(); <-ended }()
+		sidecars.Go(func() {
+			select {
+			case <-run.Done():
+				c.preStop(kill)
+			case <-sidecar.Done():
+			}
+		})
 		select {
 		case <-c.started:
 		case <-run.Done():
