@@ -242,10 +242,16 @@ func TestWrongObjectsAreRefusedWithPathAndReason(t *testing.T) {
 			reason: "should have at least 1 items",
 		},
 		{
-			name:   "AuthPolicy: a privileged port",
-			object: authPolicy + `spec: {selector: {}, ports: [80], rules: [{access: Anonymous}]}}`,
+			name:   "AuthPolicy: a port that is none",
+			object: authPolicy + `spec: {selector: {}, ports: [0], rules: [{access: Anonymous}]}}`,
 			path:   "spec.ports[0]",
-			reason: "greater than or equal to 1024",
+			reason: "greater than or equal to 1",
+		},
+		{
+			name:   "AuthPolicy: a way of interception that there is not",
+			object: authPolicy + `spec: {selector: {}, ports: [8080], interception: None, rules: [{access: Anonymous}]}}`,
+			path:   "spec.interception",
+			reason: "supported values: \"Auto\", \"Redirect\", \"Loopback\"",
 		},
 		{
 			name:   "AuthPolicy: one of the sidecar's ports",
