@@ -1,6 +1,7 @@
 package sidecar_test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -153,7 +154,7 @@ func TestAPodThatIsBeingDeletedSendsCallersElsewhereAndServesOn(t *testing.T) {
 		}
 	}
 	_, err := idle.Read(make([]byte, 1))
-	if took := time.Since(told); err != io.EOF || took < 900*time.Millisecond || took > 3*time.Second {
+	if took := time.Since(told); !errors.Is(err, io.EOF) || took < 900*time.Millisecond || took > 3*time.Second {
 		t.Errorf("the idle connection got %v after %s, want to be closed after a second", err, took)
 	}
 	if got := w.do("GET", "/public", "").Status; got != http.StatusOK {

@@ -45,7 +45,7 @@ type sidecar struct {
 // Run is the sidecar from start to end, on sockets that it closes. It returns nil after ctx has ended and the drain is over, or an error when it
 // could not start or go on.
 func Run(ctx context.Context, config Config, sockets *Sockets, logger *slog.Logger) error {
-	defer sockets.Close()
+	defer func() { _ = sockets.Close() }() // the process ends
 	// What works for requests in flight outlives ctx, until the drain is over.
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()

@@ -31,6 +31,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/inject"
 	"github.com/latchkey-dev/latchkey/test/controlplane"
 )
 
@@ -345,7 +346,7 @@ func createInjectedPod(ctx context.Context, api client.Client) error {
 	if err := api.Create(ctx, pod); err != nil {
 		return err
 	}
-	if len(pod.Spec.InitContainers) != 1 {
+	if !inject.Injected(pod) {
 		return errors.New("the pod has no sidecar")
 	}
 	return nil

@@ -36,7 +36,7 @@ func Pod(pod *corev1.Pod, sidecar Sidecar) (*corev1.Pod, error) {
 		sidecar.HookSecret = earlier.secret // the pod's hooks have it already
 	}
 
-	problems := refusals(out, sidecar)
+	problems := refusals(out)
 	if problem := admitLowPorts(out, sidecar); problem != nil {
 		problems = append(problems, problem)
 	}

@@ -98,7 +98,7 @@ func targetOf(c *corev1.Container, q question, sidecar Sidecar) (target *probe.T
 	case !protects(sidecar, port):
 		return nil, "", ""
 	}
-	target = &probe.Target{Port: uint16(port)}
+	target = &probe.Target{Port: uint16(port)} // #nosec G115 -- a port of the policy
 	switch handler {
 	case "tcpSocket":
 		if q.isHook() {

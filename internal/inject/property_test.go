@@ -36,13 +36,13 @@ func anyInterception(t *rapid.T) inject.Sidecar {
 
 func TestInjectingTwiceIsInjectingOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		shop := anyInterception(t)
-		once, err := inject.Pod(anyPod(t), shop)
+		mine := anyInterception(t)
+		once, err := inject.Pod(anyPod(t), mine)
 		if err != nil {
 			t.Fatal(err)
 		}
-		shop.HookSecret = "another5ecretOfLetters"
-		twice, err := inject.Pod(once, shop)
+		mine.HookSecret = "another5ecretOfLetters"
+		twice, err := inject.Pod(once, mine)
 		if err != nil {
 			t.Fatalf("the second time: %v", err)
 		}
@@ -54,10 +54,10 @@ func TestInjectingTwiceIsInjectingOnce(t *testing.T) {
 
 func TestInjectingChangesNothingOfTheAppButItsProbesAndHooks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		shop := anyInterception(t)
+		mine := anyInterception(t)
 		pod := anyPod(t)
 		before := pod.DeepCopy()
-		injected, err := inject.Pod(pod, shop)
+		injected, err := inject.Pod(pod, mine)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,8 +86,7 @@ func theirs(pod *corev1.Pod) []corev1.Container {
 func TestTheSidecarAcceptsItsArgumentsAndAnswersEveryRedirectedProbeAndHook(t *testing.T) {
 	expand := strings.NewReplacer("$$", "$", "$(POD_IPS)", "192.0.2.1,2001:db8::1").Replace
 	rapid.Check(t, func(t *rapid.T) {
-		shop := anyInterception(t)
-		injected, err := inject.Pod(anyPod(t), shop)
+		injected, err := inject.Pod(anyPod(t), anyInterception(t))
 		if err != nil {
 			t.Fatal(err)
 		}

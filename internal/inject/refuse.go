@@ -14,7 +14,7 @@ import (
 const withoutSidecar = "label the pod " + v1alpha1.LabelInject + "=" + v1alpha1.LabelInjectDisabled + " to run it without the sidecar"
 
 // refusals lists why the sidecar could not protect the pod; probes are judged where they are rewritten.
-func refusals(pod *corev1.Pod, sidecar Sidecar) field.ErrorList {
+func refusals(pod *corev1.Pod) field.ErrorList {
 	var problems field.ErrorList
 	forbid := func(path *field.Path, format string, args ...any) {
 		problems = append(problems, field.Forbidden(path, fmt.Sprintf(format, args...)))

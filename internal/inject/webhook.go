@@ -87,12 +87,12 @@ func (w *Webhook) Handle(ctx context.Context, request admission.Request) admissi
 	}
 
 	injected, err := w.inject(ctx, request.Namespace, &pod)
-	var refusal refusal
+	var refused refusal
 	switch {
-	case errors.As(err, &refusal):
+	case errors.As(err, &refused):
 		admissions.WithLabelValues("refused").Inc()
-		log.FromContext(ctx).Info("pod refused", "generateName", pod.GenerateName, "reason", refusal.Error())
-		return admission.Denied(refusal.Error())
+		log.FromContext(ctx).Info("pod refused", "generateName", pod.GenerateName, "reason", refused.Error())
+		return admission.Denied(refused.Error())
 	case err != nil:
 		admissions.WithLabelValues("failed").Inc()
 		return admission.Errored(http.StatusInternalServerError, err)

@@ -376,7 +376,7 @@ func TestTheNamespaceIsAskedOnceForManyPods(t *testing.T) {
 	asked := 0
 	policy := webPolicy("default", "web")
 	counting := interceptor.NewClient(fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(policy).Build(), interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.CreateOption) error {
+		Create: func(_ context.Context, _ client.WithWatch, object client.Object, options ...client.CreateOption) error {
 			var all client.CreateOptions
 			if all.ApplyOptions(options); !slices.Equal(all.DryRun, []string{metav1.DryRunAll}) {
 				t.Errorf("%s would be created", object.GetGenerateName())
