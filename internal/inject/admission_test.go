@@ -31,7 +31,7 @@ func TestThePolicyRefusesPodsThatAskForTheSidecarAndComeWithout(t *testing.T) {
 	})
 
 	with := func(change func(*corev1.Pod)) *corev1.Pod {
-		injected, err := inject.Pod(webPod(plain, asking), inject.Sidecar{Image: image, Policy: "web", Ports: []int32{8080}})
+		injected, err := inject.Pod(webPod(plain, asking), inject.Sidecar{Image: image, Policy: "web", Ports: []int32{8080}, HookSecret: "a5ecretOfTwentySixLetters"})
 		must(t, err)
 		change(injected)
 		return injected
@@ -46,7 +46,8 @@ func TestThePolicyRefusesPodsThatAskForTheSidecarAndComeWithout(t *testing.T) {
 		{name: "a pod whose label is misspelt", pod: webPod(plain, optIn("yes")), refused: true},
 		{name: "a pod that says it has one", pod: with(func(p *corev1.Pod) { p.Spec.InitContainers = nil }), refused: true},
 		{name: "a pod whose sidecar ends before the app starts", pod: with(func(p *corev1.Pod) {
-			p.Spec.InitContainers[0].RestartPolicy, p.Spec.InitContainers[0].StartupProbe, p.Spec.InitContainers[0].ReadinessProbe = nil, nil, nil
+			c := &p.Spec.InitContainers[0]
+			c.RestartPolicy, c.StartupProbe, c.ReadinessProbe, c.Lifecycle = nil, nil, nil, nil
 		}), refused: true},
 		{name: "a pod whose policy is not recorded", pod: with(func(p *corev1.Pod) { delete(p.Labels, v1alpha1.LabelPolicy) }), refused: true},
 		{name: "a pod whose callers are said to be redirected, and are not", pod: with(func(p *corev1.Pod) {
