@@ -27,9 +27,9 @@ type app struct {
 	replicas  int
 }
 
-// quickstart applies examples/quickstart as it is, but for the namespace's name and the number of pods, and waits until all of it is ready. Latchkey is
-// installed first where it is not.
-func quickstart(t *testing.T, namespace string, replicas int) *app {
+// quickstart applies examples/quickstart as it is, but for the namespace's name, the number of pods and other changes, and waits until all of it is ready.
+// Latchkey is installed first where it is not.
+func quickstart(t *testing.T, namespace string, replicas int, changes ...func(*unstructured.Unstructured)) *app {
 	t.Helper()
 	if installed == "" {
 		install(t, "config")
@@ -45,6 +45,9 @@ func quickstart(t *testing.T, namespace string, replicas int) *app {
 		}
 		if object.GetKind() == "Deployment" {
 			must(t, unstructured.SetNestedField(object.Object, int64(replicas), "spec", "replicas"))
+		}
+		for _, change := range changes {
+			change(object)
 		}
 		apply(t, object)
 	}

@@ -174,15 +174,22 @@ func output(ctx context.Context, name string, args ...string) (string, error) {
 	return string(printed), nil
 }
 
-// node asks the node's own script for what no cluster's API can do.
-func node(t *testing.T, args ...string) {
+// ownNode skips a test that is not for other people's nodes.
+func ownNode(t *testing.T) (script string) {
 	t.Helper()
-	script := os.Getenv("LATCHKEY_E2E_NODE")
-	if script == "" {
+	if script = os.Getenv("LATCHKEY_E2E_NODE"); script == "" {
 		t.Skip("this test breaks the node, so it runs only on one that `make e2e` has brought up itself")
 	}
-	_, err := output(context.Background(), script, args...) // also when the test is over, to mend what it broke
+	return script
+}
+
+// node asks the node's own script for what no cluster's API can do.
+func node(t *testing.T, args ...string) string {
+	t.Helper()
+	script := ownNode(t)
+	printed, err := output(context.Background(), script, args...) // also when the test is over, to mend what it broke
 	must(t, err)
+	return strings.TrimSpace(printed)
 }
 
 // objects reads the objects of YAML files, in the order of the files' names.
@@ -196,18 +203,27 @@ func objects(t *testing.T, pattern string) []*unstructured.Unstructured {
 	for _, name := range files {
 		file, err := os.Open(name)
 		must(t, err)
-		defer file.Close()
-		for decoder := utilyaml.NewYAMLOrJSONDecoder(file, 4096); ; {
-			object := &unstructured.Unstructured{}
-			err := decoder.Decode(&object.Object)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			must(t, err)
+		found = append(found, parsed(t, file)...)
+		_ = file.Close()
+	}
+	return found
+}
+
+// parsed reads the objects of a YAML text, in their order.
+func parsed(t *testing.T, text io.Reader) []*unstructured.Unstructured {
+	t.Helper()
+	var found []*unstructured.Unstructured
+	for decoder := utilyaml.NewYAMLOrJSONDecoder(text, 4096); ; {
+		object := &unstructured.Unstructured{}
+		err := decoder.Decode(&object.Object)
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		must(t, err)
+		if object.Object != nil {
 			found = append(found, object)
 		}
 	}
-	return found
 }
 
 func apply(t *testing.T, object *unstructured.Unstructured) {

@@ -56,16 +56,10 @@ func New(t testing.TB) (pod, neighbour *Place) {
 		return string(output)
 	}
 	place := func(role string) *Place {
-		p := &Place{Name: fmt.Sprintf("latchkey-%d-%d-%s", os.Getpid(), made.Add(1), role)}
-		run("netns", "add", p.Name)
-		t.Cleanup(func() { run("netns", "delete", p.Name) })
-		handle, err := unix.Open("/run/netns/"+p.Name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = unix.Close(handle) })
-		p.handle = handle
-		return p
+		name := fmt.Sprintf("latchkey-%d-%d-%s", os.Getpid(), made.Add(1), role)
+		run("netns", "add", name)
+		t.Cleanup(func() { run("netns", "delete", name) })
+		return At(t, name)
 	}
 	pod, neighbour = place("pod"), place("neighbour")
 	run("-n", pod.Name, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", neighbour.Name)
@@ -79,6 +73,17 @@ func New(t testing.TB) (pod, neighbour *Place) {
 		run("-n", at.Name, "link", "set", "eth0", "up")
 	}
 	return pod, neighbour
+}
+
+// At is a namespace that is there already, for as long as the test runs.
+func At(t testing.TB, name string) *Place {
+	t.Helper()
+	handle, err := unix.Open("/run/netns/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatalf("network namespace %s: %v", name, err)
+	}
+	t.Cleanup(func() { _ = unix.Close(handle) })
+	return &Place{Name: name, handle: handle}
 }
 
 // Do has f run in the namespace: sockets that it makes and processes that it starts stay there. Functions that hand their work to other goroutines, as
