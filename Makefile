@@ -69,8 +69,17 @@ lint: bin/golangci-lint ## Run the linters
 	@bin/golangci-lint run ./...
 	@bin/golangci-lint run --build-tags e2e ./test/e2e/
 
-bench: ## Run the benchmarks beside the code
-	@go test -run '^$$' -bench . -benchmem ./...
+SECONDS_EACH ?= 5
+ROUNDS ?= 3
+bench: ## Measure the sidecar side by side with HAProxy, nginx and net/http (about five minutes; SECONDS_EACH=, ROUNDS=)
+	@SECONDS=$(SECONDS_EACH) ROUNDS=$(ROUNDS) RESULTS=$(CURDIR)/test/output/bench/results.json \
+	  go test -count=1 -timeout 0 -run '^$$' -bench SideBySide -benchtime 1x ./test/sidebyside
+
+bench-short: ## The same in under two minutes
+	@$(MAKE) --no-print-directory bench SECONDS_EACH=2 ROUNDS=1
+
+bench-code: ## Run the benchmarks beside the code
+	@go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /test/sidebyside)
 
 FUZZTIME ?= 30s
 # A fuzzer that is at work when its time is over may say "context deadline exceeded" and fail (a fault of go test): that is no finding.
@@ -98,4 +107,4 @@ clean: ## Remove what was built here (the control plane's cache stays)
 bin/golangci-lint: tools/go.mod tools/go.sum tools/golangci-lint/main.go
 	@mkdir -p bin; echo "building golangci-lint (cold: about two minutes)"; go -C tools build -o ../bin/golangci-lint ./golangci-lint
 
-.PHONY: help demo test e2e load build images generate fmt lint bench fuzz presubmit clean
+.PHONY: help demo test e2e load build images generate fmt lint bench bench-short bench-code fuzz presubmit clean

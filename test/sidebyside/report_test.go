@@ -1,0 +1,76 @@
+package sidebyside
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+)
+
+// result is what was measured of one proxy: of each round, then of all.
+type result struct {
+	Name         string
+	Microseconds []float64 // of CPU a request, by round
+	Rates        []float64 // requests a second on one core, by round
+	Median       float64   // of Microseconds
+	Ratio        float64   // of Median, to the first proxy's
+	P50, P99     time.Duration
+	IdleBytes    int64 // resident
+	LoadedBytes  int64
+}
+
+func (r *result) add(m measure) {
+	r.Microseconds = append(r.Microseconds, float64(m.cpu.Microseconds())/float64(m.requests))
+	r.Rates = append(r.Rates, float64(m.requests)/m.elapsed.Seconds())
+}
+
+func (r *result) last() float64 { return r.Microseconds[len(r.Microseconds)-1] }
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
+
+// report prints the table, and writes everything to the file that RESULTS names.
+func report(t testing.TB, results []result) {
+	t.Helper()
+	for i := range results {
+		results[i].Median = median(results[i].Microseconds)
+		results[i].Ratio = results[i].Median / results[0].Median
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "proxy\tus CPU a request\tratio\trequests/s\tp50\tp99\tMB idle\tMB loaded\t")
+	for _, each := range results {
+		fmt.Fprintf(table, "%s\t%.1f\t%.2f\t%.0f\t%s\t%s\t%.1f\t%.1f\t\n", each.Name, each.Median, each.Ratio, median(each.Rates),
+			each.P50.Round(10*time.Microsecond), each.P99.Round(10*time.Microsecond), float64(each.IdleBytes)/1e6, float64(each.LoadedBytes)/1e6)
+	}
+	check(t, table.Flush())
+	fmt.Printf("%s, %d cores, %s; latency at %d requests a second, counted from when each should have been sent\n", processor(), runtime.NumCPU(), runtime.Version(), rate)
+	if path := os.Getenv("RESULTS"); path != "" {
+		data, err := json.MarshalIndent(map[string]any{"processor": processor(), "cores": runtime.NumCPU(), "go": runtime.Version(), "time": time.Now().UTC(), "proxies": results}, "", "  ")
+		check(t, err)
+		check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		check(t, os.WriteFile(path, append(data, '\n'), 0o644))
+		fmt.Println("written to", path)
+	}
+}
+
+// processor is what the kernel calls it.
+func processor() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown processor"
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown processor"
+}
