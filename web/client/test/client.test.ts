@@ -460,7 +460,7 @@ describe("a token service that does not answer", () => {
     const tab = openTab();
     await tab.check();
     world.connected = false;
-    await pass(38_000); // it tries, in vain
+    await pass(45_000); // it tries, in vain, from 36 to 40 s on
     expect(world.count("/auth/refresh")).toBeGreaterThan(1);
     world.connected = true;
     world.answers("/auth/refresh", ...Array.from({ length: 9 }, () => () => refused(503, "not_ready", { "Retry-After": "60" })));
