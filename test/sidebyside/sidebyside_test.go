@@ -337,8 +337,11 @@ func (p proxy) ask(began time.Time, next <-chan int, took []time.Duration) error
 		}
 		_, err = io.Copy(io.Discard, response.Body)
 		_ = response.Body.Close()
-		if err != nil || response.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s: %s, %v", p.name, response.Status, err)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s: %w", p.name, err)
+		case response.StatusCode != http.StatusOK:
+			return fmt.Errorf("%s: %s", p.name, response.Status)
 		}
 		took[i] = time.Since(due)
 	}
