@@ -590,6 +590,18 @@ func TestWrongObjectsAreRefusedWithPathAndReason(t *testing.T) {
 			reason: "should match",
 		},
 		{
+			name:   "AuthPolicy: a sign-in page that is no path",
+			object: authPolicy + `spec: {` + policy + `session: {tokenIssuerRef: {name: issuer}, serverRendered: {signInPath: "//evil.example"}}}}`,
+			path:   "spec.session.serverRendered.signInPath",
+			reason: "should match",
+		},
+		{
+			name:   "AuthPolicy: pages without a sign-in page",
+			object: authPolicy + `spec: {` + policy + `session: {tokenIssuerRef: {name: issuer}, serverRendered: {}}}}`,
+			path:   "spec.session.serverRendered.signInPath",
+			reason: "Required value",
+		},
+		{
 			name:   "AuthPolicy: a name too long for what is named after it",
 			object: strings.ReplaceAll(authPolicy, "wrong", longName) + `spec: {` + policy + `}}`,
 			path:   "metadata: Invalid value",

@@ -2,6 +2,8 @@ package sidecar
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/crossorigin"
@@ -23,8 +25,11 @@ type answer struct {
 	rule     *int         // of the policy, that decided
 	caller   *gate.Caller // whose valid token came with the request
 	token    gate.Token
-	decision string // id of the refusal; "" where there is none
-	audited  bool   // it was let through all the same
+	decision string   // id of the refusal; "" where there is none
+	audited  bool     // it was let through all the same
+	passed   bool     // the app is asked
+	session  bool     // the cookie of a session says who the caller is
+	cookies  []string // values of Set-Cookie, of a session that was renewed or has ended
 
 	status int   // 0 until there is one
 	bytes  int64 // of the body
@@ -44,13 +49,14 @@ func answerOf(w http.ResponseWriter) *answer {
 	}
 }
 
-// WriteHeader has the last word on what other origins may do with the answer.
+// WriteHeader has the last word on what other origins, caches and the browser may do with the answer.
 func (a *answer) WriteHeader(status int) {
 	if status >= http.StatusOK && a.status == 0 {
 		a.status = status
 		if a.origins != nil {
 			a.origins.Describe(a.Header(), a.request)
 		}
+		a.guard(a.Header())
 	}
 	a.ResponseWriter.WriteHeader(status)
 }
@@ -67,3 +73,37 @@ func (a *answer) Write(p []byte) (int, error) {
 
 // Unwrap lets http.ResponseController reach the connection.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// guard brings the caller the cookies of its session, and keeps what is meant for one caller out of caches that others share. With an
+// Authorization header they know that by themselves (RFC 9111 section 3.5); of a cookie they think nothing.
+func (a *answer) guard(header http.Header) {
+	if a.current == nil || a.current.routes == nil {
+		return
+	}
+	switch adopted := a.passed && a.current.routes.Adopt(header); {
+	case len(a.cookies) > 0 || adopted:
+		for name := range header {
+			if name == "Expires" || name == "Surrogate-Control" || strings.HasSuffix(name, "Cache-Control") { // RFC 9213 has more of the last
+				delete(header, name)
+			}
+		}
+		header["Cache-Control"] = []string{"no-store"}
+		header["Set-Cookie"] = slices.Concat(header["Set-Cookie"], a.cookies)
+	case a.session && !shareable(header):
+		header["Cache-Control"] = append(slices.Clone(header["Cache-Control"]), "private")
+	}
+}
+
+// shareable says whether the app has said who may keep its answer.
+func shareable(header http.Header) bool {
+	for _, value := range header["Cache-Control"] {
+		for directive := range strings.SplitSeq(value, ",") {
+			name, _, _ := strings.Cut(strings.TrimSpace(directive), "=")
+			switch strings.ToLower(name) {
+			case "public", "s-maxage", "private", "no-store":
+				return true
+			}
+		}
+	}
+	return false
+}

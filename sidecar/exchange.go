@@ -77,6 +77,7 @@ func (f *front) pass(w http.ResponseWriter, r *http.Request, path string, curren
 		return
 	}
 	told := answerOf(w)
+	told.passed = true
 	e := &exchange{ResponseWriter: w, front: f, request: r, path: path, grpc: problem.IsGRPC(r), judged: current, caller: caller}
 	e.line, _ = told.ResponseWriter.(line)
 	p := passage{front: f, exchange: e, gate: current.gate, caller: caller, told: told}
@@ -118,7 +119,7 @@ type passage struct {
 
 // introduce has the last word on what the app sees.
 func (p passage) introduce(out *http.Request) {
-	p.gate.Introduce(out, p.caller)
+	p.gate.Introduce(p.exchange.request, out, p.caller)
 	p.told.span.Announce(out.Header)
 }
 
@@ -127,6 +128,7 @@ func (p passage) settle(answer *http.Response) {
 	p.gate.Settle(p.exchange.request, p.caller, answer)
 	if answer.StatusCode == http.StatusSwitchingProtocols {
 		p.told.status = answer.StatusCode // it is written to the connection itself
+		p.told.guard(answer.Header)
 	}
 }
 

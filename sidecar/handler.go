@@ -8,6 +8,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/sidecar/gate"
 	"github.com/latchkey-dev/latchkey/sidecar/problem"
+	"github.com/latchkey-dev/latchkey/sidecar/tokenservice"
 )
 
 // The reasons for refusals that are neither the gate's nor the token service routes'. They are stable.
@@ -75,8 +76,14 @@ func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 
 	verdict := current.gate.Judge(r, path, w.began)
 	f.metrics.judging.Observe(time.Since(w.began).Seconds())
+	if verdict.Renewable {
+		var answered bool
+		if r, verdict, answered = f.renew(w, r, path, verdict); answered {
+			return
+		}
+	}
 	f.metrics.tokens.WithLabelValues(string(verdict.Token)).Inc()
-	w.token, w.caller = verdict.Token, verdict.Caller
+	w.token, w.caller, w.session = verdict.Token, verdict.Caller, verdict.Session
 	if !verdict.Allow {
 		f.refuseByVerdict(w, r, path, verdict)
 		return
@@ -143,6 +150,13 @@ func (s *sidecar) refuse(w http.ResponseWriter, r *http.Request, told refusal, d
 	s.metrics.refused.WithLabelValues(strconv.Itoa(told.Status), told.Reason).Inc()
 	if a := answerOf(w); a != nil {
 		a.decision, a.reason, a.rule, a.path = told.ID, told.Reason, told.Rule, told.Path
+		if a.current != nil && a.current.routes != nil && told.Status == http.StatusUnauthorized {
+			if page := a.current.routes.SignIn(r, told.Path); page != "" {
+				w.Header().Del("WWW-Authenticate")
+				tokenservice.SeeOther(w, page)
+				return
+			}
+		}
 	}
 	problem.Write(w, r, problem.Problem{Status: told.Status, Reason: string(gate.Reason(told.Reason).Told()), Detail: detail, Decision: told.ID})
 }

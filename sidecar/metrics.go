@@ -23,6 +23,7 @@ type metrics struct {
 
 	routeLocalnet prometheus.Gauge
 	refetches     *prometheus.CounterVec // by outcome
+	renewals      *prometheus.CounterVec // by outcome
 
 	judging         prometheus.Histogram
 	allowedDuration prometheus.Observer
@@ -55,6 +56,8 @@ func newMetrics(flight *flight, lobby *lobby, follower *tokenservice.Follower, a
 		rejected:  gauge("bundle_rejected", "1 while the newest version of the bundle is broken and an older one, or none, is in force."),
 		refetches: counter("key_refetches_total",
 			"Requests to foreign issuers for a key that a token named and nobody knew, by outcome: fetched, or how it failed.", "outcome"),
+		renewals: counter("session_renewals_total",
+			"Requests of server-rendered apps whose session was to be renewed on the way in, by outcome: renewed, ended or unavailable.", "outcome"),
 		unwarmed: gauge("ready_without_revocations",
 			"1 when this process became ready although a token service had not sent its revocations yet, else 0."),
 		routeLocalnet: gauge("loopback_routed",
@@ -73,7 +76,7 @@ func newMetrics(flight *flight, lobby *lobby, follower *tokenservice.Follower, a
 	m.spansDropped = counter("spans_dropped_total", "Spans that the collector did not take in time.").WithLabelValues()
 	m.registry.MustRegister(
 		durations, m.judging, m.linesDropped, m.spansDropped, bundleCollector(applied),
-		m.allowed, m.refused, m.audited, m.ended, m.turned, m.tokens, m.bundles, m.appliedAt, m.rejected, m.unwarmed, m.refetches, m.routeLocalnet,
+		m.allowed, m.refused, m.audited, m.ended, m.turned, m.tokens, m.bundles, m.appliedAt, m.rejected, m.unwarmed, m.refetches, m.renewals, m.routeLocalnet,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "latchkey_sidecar_requests_in_flight", Help: "Requests that are being answered, streams included.",
 		}, func() float64 { return float64(flight.n.Load()) }),

@@ -635,6 +635,23 @@ type PolicySession struct {
 	// +listType=set
 	// +optional
 	TrustedProxies []string `json:"trustedProxies,omitempty"`
+
+	// serverRendered is for an app whose pages are rendered on a server and need no scripts: the sidecar keeps both tokens in HttpOnly cookies, renews
+	// them on the way in, and takes sign-in and sign-out from plain forms. Such cookies travel with every request to the host, so all of the
+	// host's paths must be behind Latchkey. Needs a TokenIssuer with refreshToken.delivery Cookie. Default: unset; scripts keep the access token.
+	// +optional
+	ServerRendered *ServerRendered `json:"serverRendered,omitempty"`
+}
+
+// ServerRendered keeps users of an app without scripts signed in.
+type ServerRendered struct {
+	// signInPath is the path of the app's own page with the sign-in form, such as /sign-in; a rule must allow it to everybody. Browsers that ask
+	// for a page without being signed in are sent there, with the page they wanted in the parameter return; so are sign-ins that fail, with the
+	// parameter reason. 1 to 256 characters, not below pathPrefix.
+	// +kubebuilder:validation:Pattern=`^/([A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)?$`
+	// +kubebuilder:validation:MaxLength=256
+	// +required
+	SignInPath string `json:"signInPath,omitempty"`
 }
 
 // AuthPolicyStatus is what the manager last saw and did.

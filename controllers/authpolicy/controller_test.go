@@ -365,6 +365,30 @@ func TestWhatIsMissingOrWrongIsSaidWithItsPath(t *testing.T) {
 				b.create(&corev1.ConfigMap{ObjectMeta: b.named("new-jwks"), Data: map[string]string{"jwks.json": document(b.T, keySet(b.T, "ES256"))}})
 			},
 			want: "RefNotReady", message: `SigningKey "new" has published no key set yet`},
+		{name: "pages without scripts, whose refresh tokens come in bodies", spec: func() v1alpha1.AuthPolicySpec {
+			s := spec("a", v1alpha1.KeySource{TokenIssuerRef: ref("auth")})
+			s.Session = &v1alpha1.PolicySession{TokenIssuerRef: *ref("auth"), ServerRendered: &v1alpha1.ServerRendered{SignInPath: "/sign-in"}}
+			return s
+		}(),
+			arrange: func(b *bench) {
+				b.signingKey("key", keySet(b.T, "ES256"))
+				b.tokenIssuer("auth", "key")
+				issuer := &v1alpha1.TokenIssuer{}
+				b.must(b.client.Get(ctx, client.ObjectKey{Namespace: b.namespace, Name: "auth"}, issuer))
+				issuer.Spec.RefreshToken.Delivery = v1alpha1.RefreshTokenInBody
+				b.must(b.client.Update(ctx, issuer))
+			},
+			want: "Invalid", message: "session.serverRendered: needs a TokenIssuer whose refreshToken.delivery is Cookie"},
+		{name: "pages without scripts, whose sign-in page no request reaches", spec: func() v1alpha1.AuthPolicySpec {
+			s := spec("a", v1alpha1.KeySource{TokenIssuerRef: ref("auth")})
+			s.Session = &v1alpha1.PolicySession{TokenIssuerRef: *ref("auth"), ServerRendered: &v1alpha1.ServerRendered{SignInPath: "/auth/sign-in"}}
+			return s
+		}(),
+			arrange: func(b *bench) {
+				b.signingKey("key", keySet(b.T, "ES256"))
+				b.tokenIssuer("auth", "key")
+			},
+			want: "Invalid", message: "session.serverRendered.signInPath: must be a page of the app"},
 		{name: "a Service that somebody else made", spec: spec("a", v1alpha1.KeySource{TokenIssuerRef: ref("auth")}),
 			arrange: func(b *bench) {
 				b.signingKey("key", keySet(b.T, "ES256"))

@@ -47,7 +47,7 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source, shown certificate) (
 	if b.Certificate = shown.found; shown.missing != nil {
 		problems = append(problems, *shown.missing)
 	}
-	urls := map[string]string{} // TokenIssuer name -> issuer url
+	urls, deliveries := map[string]string{}, map[string]v1alpha1.RefreshTokenDelivery{} // by the TokenIssuer's name; the issuer's URL
 	var verified []verify.Issuer
 	for i, issuer := range spec.Issuers {
 		if missing := sources[i].missing; missing != nil {
@@ -60,7 +60,7 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source, shown certificate) (
 			continue
 		}
 		if ref := issuer.Keys.TokenIssuerRef; ref != nil {
-			urls[ref.Name] = rendered.URL
+			urls[ref.Name], deliveries[ref.Name] = rendered.URL, sources[i].delivery
 		}
 		b.Issuers = append(b.Issuers, rendered)
 		verified = append(verified, verify.Issuer{
@@ -75,7 +75,13 @@ func render(spec v1alpha1.AuthPolicySpec, sources []source, shown certificate) (
 		invalid(err)
 	}
 	if session := spec.Session; session != nil {
+		if session.ServerRendered != nil && deliveries[session.TokenIssuerRef.Name] == v1alpha1.RefreshTokenInBody {
+			invalid(errors.New("session.serverRendered: needs a TokenIssuer whose refreshToken.delivery is Cookie"))
+		}
 		b.Session = &bundle.Session{PathPrefix: session.PathPrefix, Issuer: urls[session.TokenIssuerRef.Name], TrustedProxies: session.TrustedProxies}
+		if pages := session.ServerRendered; pages != nil {
+			b.Session.ServerRendered = &bundle.ServerRendered{SignInPath: pages.SignInPath}
+		}
 	}
 	encoded, err := b.Marshal()
 	if err != nil {

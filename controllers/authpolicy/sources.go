@@ -23,13 +23,15 @@ import (
 
 // source is what one of a policy's issuers refers to, as found in the cluster.
 type source struct {
-	keys    *keyset.Set
-	from    *bundle.KeysFrom     // where keys are from; nil: given inline
-	url     string               // of a TokenIssuer
-	service *bundle.TokenService // of a TokenIssuer
-	foreign *bundle.Foreign      // where somebody else publishes them
-	state   *jwksource.State     // how fetching them goes; nil: they are not fetched
-	missing *problem             // why the rest is not there
+	keys *keyset.Set
+	from *bundle.KeysFrom // where keys are from; nil: given inline
+	url  string           // of a TokenIssuer
+	// delivery of a TokenIssuer's refresh tokens.
+	delivery v1alpha1.RefreshTokenDelivery
+	service  *bundle.TokenService // of a TokenIssuer
+	foreign  *bundle.Foreign      // where somebody else publishes them
+	state    *jwksource.State     // how fetching them goes; nil: they are not fetched
+	missing  *problem             // why the rest is not there
 	// withdrawn says that another namespace does not share its keys with the policy's, or not any more: they are not to be trusted.
 	withdrawn bool
 }
@@ -93,6 +95,7 @@ func (r *Reconciler) fromTokenIssuer(ctx context.Context, namespace, name string
 		return found, err
 	}
 	port := strconv.Itoa(int(service.Spec.Ports[0].Port))
+	found.delivery = issuer.Spec.RefreshToken.Delivery
 	found.url, found.service = issuer.Spec.Issuer, &bundle.TokenService{
 		URL:     fmt.Sprintf("https://%s.%s.svc:%s", service.Name, namespace, port),
 		Address: net.JoinHostPort(service.Spec.ClusterIP, port),

@@ -112,6 +112,14 @@ type Session struct {
 	Issuer string
 	// TrustedProxies are networks in CIDR notation. What X-Forwarded-For says is believed as far as it passed through these alone.
 	TrustedProxies []string
+	// ServerRendered keeps users of an app whose pages are rendered on a server signed in; nil: scripts do that.
+	ServerRendered *ServerRendered
+}
+
+// ServerRendered has both tokens kept in cookies.
+type ServerRendered struct {
+	// SignInPath is the path of the app's page with the sign-in form.
+	SignInPath string `json:"signInPath"`
 }
 
 // HasSecrets says whether the bundle holds shared secrets or a private key, and so must be written to a Secret and never to a ConfigMap.

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/latchkey-dev/latchkey/internal/policy"
 )
 
 var sessionPrefix = regexp.MustCompile(`^(/[a-z0-9-]+)+$`)
@@ -55,6 +57,7 @@ func (b *Bundle) check() error {
 		}
 	}
 	if b.Session != nil {
+		b.Session.checkPages(fail)
 		for i, network := range b.Session.TrustedProxies {
 			if prefix, err := netip.ParsePrefix(network); err != nil || prefix != prefix.Masked() {
 				fail(fmt.Sprintf("session.trustedProxies[%d]", i), "must be a network such as 10.0.0.0/8, with nothing beyond its bits")
@@ -70,6 +73,19 @@ func (b *Bundle) check() error {
 	b.checkTraffic(fail)
 	b.checkObservation(fail)
 	return errors.Join(faults...)
+}
+
+// checkPages wants a sign-in page that requests can reach, and that is the app's.
+func (s *Session) checkPages(fail func(path, problem string)) {
+	if s.ServerRendered == nil {
+		return
+	}
+	page := s.ServerRendered.SignInPath
+	if normal, err := policy.Normalize(page); err != nil || normal != page || strings.ContainsAny(page, "?#") {
+		fail("session.serverRendered.signInPath", `must be a path as requests have it, such as "/sign-in"`)
+	} else if strings.HasPrefix(page+"/", s.PathPrefix+"/") {
+		fail("session.serverRendered.signInPath", "must be a page of the app: what is below session.pathPrefix never reaches it")
+	}
 }
 
 func (f *Foreign) check(at string, fail func(path, problem string)) {

@@ -96,6 +96,8 @@ type sessionDocument struct {
 	PathPrefix     string   `json:"pathPrefix"`
 	Issuer         string   `json:"issuer"`
 	TrustedProxies []string `json:"trustedProxies,omitempty"`
+
+	ServerRendered *ServerRendered `json:"serverRendered,omitempty"`
 }
 
 // Parse reads a bundle that Marshal wrote: strictly, and only when its parts are fit for each other. The policy is compiled, and the key

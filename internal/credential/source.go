@@ -24,8 +24,6 @@ type Source struct {
 const (
 	authorization = "Authorization"
 	protocols     = "Sec-Websocket-Protocol" // as net/http spells it
-	// own begins the names of token services' cookies. The one kept there is no access token.
-	own = "__secure-latchkey-"
 	// maxSources bounds what is looked for in each request.
 	maxSources = 8
 	maxName    = 64
@@ -43,6 +41,7 @@ type Sources struct {
 	cookies       []string
 	queries       []string
 	protocols     []string // in small letters
+	session       bool     // see WithSession
 }
 
 // Compile checks sources; none means the Authorization header. Free says whether a header of that name has no other meaning than a
@@ -99,8 +98,8 @@ func (s *Sources) add(source Source, free func(string) bool) (kind, problem stri
 		switch {
 		case !isParameter(source.Cookie):
 			problem = parameterRule
-		case strings.HasPrefix(strings.ToLower(source.Cookie), own):
-			problem = "is a token service's own cookie, which holds no access token"
+		case IsOwn(source.Cookie):
+			problem = "is one of Latchkey's own; they are read where session.serverRendered says so"
 		default:
 			s.cookies = append(s.cookies, foldName(source.Cookie))
 		}
@@ -132,6 +131,8 @@ type Found struct {
 	Present bool // false: there is none
 	// Ambient says that browsers send it by themselves, whichever site made them send the request.
 	Ambient bool
+	// Session says that it stood in AccessCookie.
+	Session bool
 }
 
 // Find returns the token of a request, as it was sent: it is judged by who verifies it.
@@ -170,6 +171,11 @@ func (s *Sources) Find(header http.Header, rawQuery string) (Found, error) {
 			return Found{}, err
 		}
 	}
+	if s.session {
+		if err := s.findSession(header, &found); err != nil {
+			return Found{}, err
+		}
+	}
 	return found, nil
 }
 
@@ -184,7 +190,8 @@ func (f *Found) add(token string, times int) error {
 	return nil
 }
 
-// Remove takes every source out of a request's headers and out of its query, which it returns. The rest stays as it was, byte for byte.
+// Remove takes every source of the list out of a request's headers and out of its query, which it returns. The rest stays as it was, byte for
+// byte. Latchkey's own cookies stay behind in any case.
 func (s *Sources) Remove(header http.Header, rawQuery string) string {
 	if s.authorization {
 		for _, value := range header[authorization] {

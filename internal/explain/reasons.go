@@ -58,11 +58,13 @@ var about = []Reason{
 	{"app_timeout", "", "504", "the app did not begin to answer in time", "look at the app; `upstream.responseTimeout`"},
 	{"overloaded", "", "503", "more requests at once than the limit", "more replicas, or `limits.maxRequests`"},
 	{"no_policy", "", "503", "no bundle has come yet", "see the condition Ready of the policy"},
-	{"token_service_unreachable", "", "503", "the token service did not answer; session routes alone", "look at the TokenIssuer and its pods"},
+	{"token_service_unreachable", "", "503", "the token service did not answer a session route, or could not renew the session of a page", "look at the TokenIssuer and its pods"},
+	{"access_token_too_long", "", "500", "browsers keep no cookie of more than 4096 bytes, so nobody can sign in", "have the TokenIssuer put fewer or shorter claims into access tokens"},
 	{"token_refused", "", "", "only in decisions: a stream ended since the policy of now takes its token no more", "sign in"},
 	{"anonymous", "", "", "let through: the rule lets everybody pass", ""},
 	{"authenticated", "", "", "let through: the token is valid and has what the rule asks for", ""},
 	{"preflight", "", "", "let through: an origin that `cors` names", ""},
+	{"session_renewed", "", "", "let through: the browser is to ask once more, with the cookies of its renewed session", ""},
 	{"session_route", "", "", "let through: answered by the token service", ""},
 }
 

@@ -53,6 +53,16 @@ type refused struct {
 	detail string // for those who run the policy, never for callers
 }
 
+// passes says whether a younger token of the same session may do.
+func (r refused) passes() bool {
+	switch verify.Reason(r.reason) {
+	case verify.Expired, verify.UnknownKey, verify.KeyExpired:
+		return true
+	default:
+		return false
+	}
+}
+
 // authenticate returns whom the token speaks for, or why it is refused. It waits, for a moment and no longer than ctx, if a foreign issuer
 // has to be asked about its key.
 func (g *Gate) authenticate(ctx context.Context, token string, now time.Time) (*Caller, Token, refused) {

@@ -56,6 +56,8 @@ func New(b *bundle.Bundle, revoked map[string]*revocation.Set, refetch map[strin
 	if program != nil {
 		if sources, err = credential.Compile(b.TokenSources, program.MayCarryToken); err != nil {
 			wrong = append(wrong, err)
+		} else if b.Session != nil && b.Session.ServerRendered != nil {
+			sources = sources.WithSession()
 		}
 	}
 	origins, err := crossorigin.Compile(b.CORS)

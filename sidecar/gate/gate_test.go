@@ -173,7 +173,7 @@ func TestManyCallersAtOnceAreNeverMixedUp(t *testing.T) {
 			for sub, token := range tokens {
 				verdict := g.Judge(newRequest(t, "/", token), "/", noon)
 				out := &http.Request{URL: &url.URL{}, Header: http.Header{"X-Auth-Subject": {"mallory"}}}
-				g.Introduce(out, verdict.Caller)
+				g.Introduce(out, out, verdict.Caller)
 				if got := out.Header.Get("X-Auth-Subject"); got != sub {
 					t.Errorf("got %q, want %q", got, sub)
 				}
@@ -263,7 +263,7 @@ func TestIntroduceLeavesOtherHeadersAlone(t *testing.T) {
 	header := http.Header{
 		"Accept": {"*/*"}, "Authorization": request.Header["Authorization"], "X_auth_subject": {"mallory"}, "X-Auth-Email": {"a", "b"}, "X-Authority": {"kept"},
 	}
-	g.Introduce(&http.Request{URL: &url.URL{}, Header: header}, verdict.Caller)
+	g.Introduce(request, &http.Request{URL: &url.URL{}, Header: header}, verdict.Caller)
 	want := http.Header{
 		"Accept": {"*/*"}, "X-Authority": {"kept"},
 		"X-Auth-Subject": {"alice"}, "X-Auth-Email": {"alice@shop.example"}, "X-Auth-Roles": {"viewer,editor"},
@@ -287,7 +287,7 @@ func TestRequestWithAKnownTokenIsJudgedWithoutAllocations(t *testing.T) {
 		for name, values := range request.Header {
 			out.Header[name] = values
 		}
-		g.Introduce(out, verdict.Caller)
+		g.Introduce(out, out, verdict.Caller)
 	}
 	judge() // to know the token
 	if got := testing.AllocsPerRun(100, judge); got != 0 {
@@ -317,7 +317,7 @@ func BenchmarkKnownToken(b *testing.B) {
 		for name, values := range request.Header {
 			header[name] = values
 		}
-		g.Introduce(out, verdict.Caller)
+		g.Introduce(out, out, verdict.Caller)
 	}
 }
 

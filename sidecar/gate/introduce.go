@@ -22,8 +22,10 @@ func (g *Gate) identify(claims map[string]any) []identityHeader {
 // The token goes too, unless the policy keeps it. One that is not valid never stays: an app that is told to expect a verified token must
 // not find another.
 //
+// A token that is kept reaches the app in the Authorization header where it came in the cookie of the user's session, which stays behind.
+//
 // It has to come last: after hop-by-hop headers were taken out, lest a Connection header name the identity headers among them.
-func (g *Gate) Introduce(out *http.Request, caller *Caller) {
+func (g *Gate) Introduce(in, out *http.Request, caller *Caller) {
 	header := out.Header
 	for name := range header {
 		if g.program.Strips(name) {
@@ -32,6 +34,11 @@ func (g *Gate) Introduce(out *http.Request, caller *Caller) {
 	}
 	if g.dropsToken(caller) {
 		out.URL.RawQuery = g.sources.Remove(header, out.URL.RawQuery)
+	}
+	if caller != nil && g.program.KeepToken() && g.sources.HasSession() {
+		if found, err := g.sources.Find(in.Header, in.URL.RawQuery); err == nil && found.Session {
+			header["Authorization"] = []string{"Bearer " + found.Token}
+		}
 	}
 	if caller != nil {
 		for _, identity := range caller.headers {

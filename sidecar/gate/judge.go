@@ -43,6 +43,9 @@ type Verdict struct {
 	Status int     // of the refusal: 400, 401, 403, or 503 when it says nothing about the request
 	// Challenge is the WWW-Authenticate header of the refusal (RFC 6750 section 3); "" where another token would not help.
 	Challenge string
+	// Session says that the token came in the cookie of the user's session, and Renewable that the session could bring a good one in place of
+	// what was there, if anything.
+	Session, Renewable bool
 }
 
 // Judge decides about a request with this normalised path. What was allowed before is never remembered: only whose token it is.
@@ -68,13 +71,17 @@ func (g *Gate) Judge(r *http.Request, path string, now time.Time) Verdict {
 	default:
 		caller, token, unfit = g.authenticate(r.Context(), found.Token, now)
 	}
+	renewable := g.sources.HasSession() && (!found.Present || found.Session && unfit.passes()) && g.origins.Trusts(r)
 
 	asked := policy.Request{Method: r.Method, Host: host, Path: path, Query: r.URL.RawQuery, Header: r.Header, Credentials: g.sources}
 	decision := g.program.Decide(asked, caller.claimsOrNil())
-	verdict := Verdict{Allow: decision.Allow, Reason: Reason(decision.Reason), Caller: caller, Token: token, Rule: decision.Rule}
+	verdict := Verdict{
+		Allow: decision.Allow, Reason: Reason(decision.Reason), Caller: caller, Token: token, Rule: decision.Rule, Session: found.Session,
+	}
 	if !decision.Allow {
 		g.refuse(&verdict, decision, unfit)
 	}
+	verdict.Renewable = renewable && (verdict.Allow || verdict.Status == http.StatusUnauthorized)
 	return verdict
 }
 

@@ -14,11 +14,11 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
-	"github.com/latchkey-dev/latchkey/internal/tracing"
+	"github.com/latchkey-dev/latchkey/internal/credential"
 )
 
-// CookiePrefix begins the name of every cookie that belongs to token services. They are between the browser and the token service: no
-// app gets to see them.
+// CookiePrefix begins the name of every cookie that token services know. They are between the browser and the token service: no app gets to
+// see them.
 const CookiePrefix = "__Secure-latchkey-"
 
 // The reasons why a request below the prefix is not answered by the token service.
@@ -86,7 +86,11 @@ type Routes struct {
 	proxies trustedProxies
 	client  *Client
 	refuse  Refuse
+	log     *slog.Logger
 	proxy   httputil.ReverseProxy
+
+	signIn  string // the app's page with the sign-in form; "" for an app with scripts
+	flights flights
 }
 
 // NewRoutes returns the routes of the service as the session of a bundle has them. The error names the field that is wrong.
@@ -95,19 +99,19 @@ func NewRoutes(session *bundle.Session, client *Client, refuse Refuse, log *slog
 	if err != nil {
 		return nil, fmt.Errorf("session.trustedProxies%w", err)
 	}
-	routes := &Routes{prefix: session.PathPrefix, proxies: proxies, client: client, refuse: refuse}
+	routes := &Routes{prefix: session.PathPrefix, proxies: proxies, client: client, refuse: refuse, log: log}
+	if session.ServerRendered != nil {
+		routes.signIn = session.ServerRendered.SignInPath
+	}
 	routes.proxy = httputil.ReverseProxy{
-		Rewrite:   routes.rewrite,
-		Transport: client.transport,
+		Rewrite:        routes.rewrite,
+		Transport:      client.transport,
+		ModifyResponse: routes.keepInCookies,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			if r.Context().Err() != nil {
-				panic(http.ErrAbortHandler) // the caller has gone; to return would be to answer 200
-			}
-			// Cut short, as net/http quotes what it could not read.
-			log.WarnContext(r.Context(), "token service does not answer", "address", client.host, "error", fmt.Sprintf("%.200v", err))
+			reason, status := routes.unanswered(r, err)
 			// The answer sets no cookie: a session is as good as it was.
 			w.Header().Set("Retry-After", "2")
-			refuse(w, r, http.StatusServiceUnavailable, ReasonUnreachable)
+			refuse(w, r, status, reason)
 		},
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
@@ -156,6 +160,10 @@ func (s *Routes) Serve(w http.ResponseWriter, r *http.Request, path string) {
 		return
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	if s.rendered() && forms[route] && isForm(r) {
+		s.serveForm(w, r, route, body)
+		return
+	}
 
 	whole := r.Clone(r.Context())
 	whole.URL = &url.URL{Path: route} // without a query: no route has one
@@ -167,7 +175,7 @@ func (s *Routes) Serve(w http.ResponseWriter, r *http.Request, path string) {
 	s.proxy.ServeHTTP(w, whole)
 }
 
-// rewrite says who asks and by which way, in headers that only the sidecar writes.
+// rewrite makes the request that the token service sees.
 func (s *Routes) rewrite(p *httputil.ProxyRequest) {
 	header := make(http.Header, len(forwarded)+6)
 	for _, name := range forwarded {
@@ -175,34 +183,32 @@ func (s *Routes) rewrite(p *httputil.ProxyRequest) {
 			header[name] = values
 		}
 	}
-	for _, value := range p.In.Header["Cookie"] {
-		if own := KeepCookies(value, true); own != "" {
-			header.Add("Cookie", own)
-		}
-	}
-	if found, _ := offerOf(p.In.URL.Path); found.bearer && len(p.In.Header["Authorization"]) > 0 {
+	found, _ := offerOf(p.In.URL.Path)
+	if found.bearer && len(p.In.Header["Authorization"]) > 0 {
 		header["Authorization"] = p.In.Header["Authorization"]
 	}
-	tracing.Pass(p.In.Header, header)
-	header.Set("X-Forwarded-For", s.proxies.client(p.In))
-	header.Set("X-Forwarded-Prefix", s.prefix)
-	s.client.token.Show(header)
-	// A token service that goes may close a connection just when a request is sent on it, unread. This lets the transport send it once more, over
-	// another; the header itself is not sent. What was read after all does no harm when it comes twice: a refresh has the same successor, a sign-in is one more
-	// session, and what has ended has ended.
-	header["Idempotency-Key"] = []string{}
+	if s.rendered() {
+		translate(p.In.Header, header, found.bearer)
+	} else {
+		for _, value := range p.In.Header["Cookie"] {
+			if own := KeepCookies(value, true); own != "" {
+				header.Add("Cookie", own)
+			}
+		}
+	}
+	s.introduce(p.In, header)
 	p.Out.Header = header
 	p.Out.Host = p.In.Host // Origin is compared with it
 	p.Out.URL = s.client.endpoint(p.In.URL.Path)
 }
 
-// KeepCookies returns a Cookie header's value with only the token services' cookies left in it, or (own false) with only the others.
+// KeepCookies returns a Cookie header's value with only Latchkey's own cookies left in it, or (own false) with only the others.
 // What is kept stays as it was written. Names are compared without case, as browsers compare the prefix.
 func KeepCookies(value string, own bool) string {
 	kept, whole := make([]string, 0, 8), true
 	for pair := range strings.SplitSeq(value, ";") {
 		pair = strings.Trim(pair, " \t")
-		isOwn := len(pair) >= len(CookiePrefix) && strings.EqualFold(pair[:len(CookiePrefix)], CookiePrefix)
+		isOwn := credential.IsOwn(pair)
 		whole = whole && isOwn == own
 		if pair != "" && isOwn == own {
 			kept = append(kept, pair)
