@@ -8,6 +8,7 @@
 //	server.go     the order of starting, serving and draining
 //	handler.go    the life of a request
 //	gate/         what is decided about it, and by whom it is then known to the app
+//	renew.go      how a page's session is renewed on the way in
 //	exchange.go   what it is from then on; watch.go ends it when its token, the policy or patience does
 //	websocket.go  how a WebSocket is carried, and told why it ends, between two frames/
 //	answer.go     the way back to the caller; observe.go tells of it when it is over, over accesslog/ and internal/tracing

@@ -395,7 +395,8 @@ func TestFormsSignInAndOut(t *testing.T) {
 	}
 
 	signedIn := "Cookie: " + accessCookie + "=" + s.access + "; " + refreshCookie + "=" + s.refreshToken()
-	if got := w.form("/auth/logout", nil, "Sec-Fetch-Site: cross-site", signedIn); got.Status != 403 || got.reason() != "cross_origin" || s.ended {
+	got = w.form("/auth/logout", nil, "Sec-Fetch-Site: cross-site", signedIn)
+	if got.Status != http.StatusForbidden || got.reason() != "cross_origin" || s.ended {
 		t.Errorf("got %d %q for another site's form, want 403 cross_origin", got.Status, got.reason())
 	}
 	for _, route := range []string{"/auth/logout", "/auth/logout-all"} {
