@@ -24,8 +24,8 @@ const (
 	ReasonTokenTooLong = "access_token_too_long"
 )
 
-// reasonMalformed is the token service's own word.
-const reasonMalformed = "malformed_request"
+// malformed is the token service's own word.
+const malformed = "malformed_request"
 
 const urlencoded = "application/x-www-form-urlencoded"
 
@@ -46,7 +46,7 @@ func (s *Routes) serveForm(w http.ResponseWriter, r *http.Request, route string,
 	}
 	fields, err := parseForm(string(body))
 	if err != nil {
-		s.toSignIn(w, reasonMalformed, "/")
+		s.toSignIn(w, malformed, "/")
 		return
 	}
 	onward, _ := ownPath(fields["return"])
