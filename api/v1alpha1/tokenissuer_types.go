@@ -94,7 +94,8 @@ type RefreshToken struct {
 	AbsoluteLifetime metav1.Duration `json:"absoluteLifetime,omitempty,omitzero"`
 
 	// reuseWindow is how long the refresh token before the current one is answered with the same successor, so that parallel refreshes and
-	// lost answers sign nobody out. A token that is older still ends the session. At most 1m. Default: 10s.
+	// lost answers sign nobody out. A token that is older still ends the session. The current one is replaced at most once in half of it.
+	// 0s replaces it each time and forgives nothing. At most 1m. Default: 10s.
 	// +kubebuilder:default="10s"
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$')",message="must be a duration in hours, minutes and seconds, such as 720h, 1h30m or 90s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('1m')",message="must be between 0s and 1m"

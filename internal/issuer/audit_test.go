@@ -63,6 +63,7 @@ func (w *world) audited() (lines []auditLine) {
 
 func TestAuditLogTellsWhoDidWhatAndWithWhatOutcome(t *testing.T) {
 	w := newWorld(t)
+	w.writeConfig(replacing())
 	w.process()
 	first, second := w.login("alice"), w.login("alice")
 	refused(t, w.do(w.loginRequest("alice", "wrong")), http.StatusUnauthorized, issuer.ReasonInvalidCredentials, false)

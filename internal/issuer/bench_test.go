@@ -22,9 +22,18 @@ import (
 	"github.com/latchkey-dev/latchkey/test/servers"
 )
 
+// replacing is a configuration by which each refresh replaces its token.
+func replacing() config.Config {
+	each := defaults
+	each.ReuseWindow = 0
+	return each
+}
+
 // BenchmarkRefresh is one client's refresh from socket to socket: TLS, HTTP/2, SQLite with fsync, an ES256 signature.
 func BenchmarkRefresh(b *testing.B) {
-	w := start(b)
+	w := newWorld(b)
+	w.writeConfig(replacing())
+	w.run()
 	token := w.login("alice").refresh()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -52,7 +61,7 @@ func BenchmarkRepeat(b *testing.B) {
 // BenchmarkRefreshByMany is several users at once, as a token service sees them.
 func BenchmarkRefreshByMany(b *testing.B) {
 	w := newWorld(b)
-	many := defaults
+	many := replacing()
 	many.MaxSessionsPerUser = 100
 	w.writeConfig(many)
 	w.run()
@@ -82,7 +91,7 @@ func BenchmarkRefreshOnEveryStore(b *testing.B) {
 	for _, kind := range []string{"SQLite", "PostgreSQL", "Redis"} {
 		b.Run(kind, func(b *testing.B) {
 			w := newWorld(b)
-			many := defaults
+			many := replacing()
 			many.MaxSessionsPerUser = 100
 			w.writeConfig(many)
 			var size func() float64

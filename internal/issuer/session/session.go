@@ -15,8 +15,9 @@ type Verdict string
 const (
 	// Rotate: it is the current one. Raise the counter; who succeeds in that hands out the successor.
 	Rotate Verdict = "rotate"
-	// Repeat: it is the one before, and was current a moment ago. Several tabs refreshed at once, or an answer was lost. Hand out the same
-	// successor again; nothing changes.
+	// Repeat: it is the one before, and was current a moment ago. Several tabs refreshed at once, or an answer was lost. Or it is the current
+	// one, and only just: were it replaced, the one before, which a slow tab may be about to show, would be the second before. Hand out the
+	// current one again; nothing changes.
 	Repeat Verdict = "repeat"
 	// Reuse: it is older than that, so two parties hold tokens of this session and one of them stole them (RFC 9700, section 4.14.2). End
 	// the session. The same holds for a token from the future: the database was set back, and which tokens are old is no longer known.
@@ -44,6 +45,8 @@ func Judge(now time.Time, c *config.Config, o Outage, s store.Session, counter i
 		return Expired
 	case !now.Before(s.RotatedAt.Add(c.IdleLifetime)):
 		return Idle
+	case counter == s.Counter && counter > 1 && !now.Before(s.RotatedAt) && now.Sub(s.RotatedAt) < c.ReuseWindow/2:
+		return Repeat
 	case counter == s.Counter:
 		return Rotate
 	case counter == s.Counter-1 && (now.Sub(s.RotatedAt) < c.ReuseWindow || o.forgives(now, s.RotatedAt, c.ReuseWindow)):

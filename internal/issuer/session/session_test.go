@@ -22,6 +22,7 @@ func TestJudge(t *testing.T) {
 	s := store.Session{Counter: 7, CreatedAt: start, RotatedAt: rotated}
 	noWindow := *limits
 	noWindow.ReuseWindow = 0
+	signedIn := store.Session{Counter: 1, CreatedAt: start, RotatedAt: start}
 	late := s
 	late.RotatedAt = start.Add(10*time.Hour - time.Minute)
 	for _, tc := range []struct {
@@ -33,7 +34,10 @@ func TestJudge(t *testing.T) {
 		want    session.Verdict
 	}{
 		{"the current token rotates", s, limits, 7, rotated.Add(time.Minute), session.Rotate},
-		{"the current token rotates at once", s, limits, 7, rotated, session.Rotate},
+		{"the current token is kept for half the window", s, limits, 7, rotated.Add(5*time.Second - 1), session.Repeat},
+		{"the current token rotates from half the window", s, limits, 7, rotated.Add(5 * time.Second), session.Rotate},
+		{"the current token rotates at once where there is no window", s, &noWindow, 7, rotated, session.Rotate},
+		{"the token of a sign-in rotates at once", signedIn, limits, 1, start, session.Rotate},
 		{"the one before is repeated", s, limits, 6, rotated.Add(time.Second), session.Repeat},
 		{"the one before is repeated to the end of the window", s, limits, 6, rotated.Add(10*time.Second - 1), session.Repeat},
 		{"the one before is reuse from the end of the window", s, limits, 6, rotated.Add(10 * time.Second), session.Reuse},
@@ -110,6 +114,27 @@ func TestEndsAgree(t *testing.T) {
 		expires := session.AccessExpiry(now, limits, end)
 		if expires.After(end) || expires.After(now.Add(limits.AccessTokenTTL)) || expires.Nanosecond() != 0 {
 			t.Errorf("AccessExpiry: got %v, want whole seconds not after %v nor the ttl", expires, end)
+		}
+	})
+}
+
+// Whatever a session's other tabs do: a token that somebody was given is good for half the window after it was replaced.
+func TestTokenIsGoodForHalfTheWindowAfterItWasReplaced(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := store.Session{Counter: 1, CreatedAt: start, RotatedAt: start}
+		now := start
+		replaced := map[int64]time.Time{} // when each token was, by its counter
+		for range rapid.IntRange(1, 100).Draw(t, "refreshes") {
+			now = now.Add(time.Duration(rapid.Int64Range(0, int64(6*time.Second)).Draw(t, "later")))
+			counter := rapid.Int64Range(max(1, s.Counter-3), s.Counter).Draw(t, "token")
+			verdict := session.Judge(now, limits, session.Outage{}, s, counter)
+			if at, old := replaced[counter]; (!old || now.Sub(at) < limits.ReuseWindow/2) && verdict == session.Reuse {
+				t.Fatalf("token %d of %d, replaced %s ago, is taken for stolen", counter, s.Counter, now.Sub(at))
+			}
+			if verdict == session.Rotate {
+				replaced[s.Counter] = now
+				s.Counter, s.RotatedAt = s.Counter+1, now
+			}
 		}
 	})
 }
