@@ -278,8 +278,11 @@ func shutdown(ctx context.Context, all []*servers) error {
 	var ending sync.WaitGroup
 	failed := make([]error, 2*len(all))
 	for i, each := range all {
-		ending.Go(func() { failed[2*i] = each.plain.Shutdown(ctx) })
-		ending.Go(func() { failed[2*i+1] = each.other.Shutdown(ctx) })
+		ending.Go(func() { failed[i] = each.plain.Shutdown(ctx) })
+	}
+	ending.Wait() // they may hand on what they have
+	for i, each := range all {
+		ending.Go(func() { failed[len(all)+i] = each.other.Shutdown(ctx) })
 	}
 	ending.Wait()
 	return errors.Join(failed...)

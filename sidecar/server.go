@@ -157,7 +157,7 @@ func (s *sidecar) newFrontServers(background context.Context, handler http.Handl
 	other.Protocols.SetUnencryptedHTTP2(true)
 	other.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: int(limits.MaxStreamsPerConnection)}
 	plain := http1.NewServer(background, other.Handler, elsewhere, http1.Limits{
-		HeadBytes: other.MaxHeaderBytes, HeadTimeout: other.ReadHeaderTimeout, IdleTimeout: other.IdleTimeout,
+		HeadBytes: other.MaxHeaderBytes, HeadTimeout: other.ReadHeaderTimeout, IdleTimeout: other.IdleTimeout, StallTimeout: limits.StallTimeout,
 	})
 	return &servers{plain, other}
 }

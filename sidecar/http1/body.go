@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +14,7 @@ import (
 type Body struct {
 	mu     sync.Mutex
 	conn   *conn
-	left   int64
+	left   atomic.Int64
 	closed bool
 }
 
@@ -27,11 +28,11 @@ func (b *Body) Read(p []byte) (int, error) {
 }
 
 func (b *Body) read(p []byte) (n int, err error) {
-	if b.left == 0 {
+	if b.left.Load() == 0 {
 		return 0, io.EOF
 	}
-	if int64(len(p)) > b.left {
-		p = p[:b.left]
+	if int64(len(p)) > b.left.Load() {
+		p = p[:b.left.Load()]
 	}
 	if c := b.conn; len(c.in) > 0 {
 		n = copy(p, c.in)
@@ -39,9 +40,9 @@ func (b *Body) read(p []byte) (n int, err error) {
 	} else {
 		n, err = c.socket.Read(p)
 	}
-	b.left -= int64(n)
+	b.left.Add(-int64(n))
 	switch {
-	case b.left == 0:
+	case b.left.Load() == 0:
 		return n, io.EOF
 	case errors.Is(err, io.EOF):
 		return n, io.ErrUnexpectedEOF
@@ -62,12 +63,12 @@ func (b *Body) Whole() ([]byte, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := b.conn
-	if b.closed || int64(len(c.in)) < b.left {
+	if b.closed || int64(len(c.in)) < b.left.Load() {
 		return nil, false
 	}
-	whole := c.in[:b.left]
-	c.in = c.in[b.left:]
-	b.left = 0
+	whole := c.in[:b.left.Load()]
+	c.in = c.in[b.left.Load():]
+	b.left.Store(0)
 	return whole, true
 }
 
@@ -77,7 +78,7 @@ func (b *Body) finish(goesOn bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
-	if b.left == 0 {
+	if b.left.Load() == 0 {
 		return goesOn
 	}
 	socket := b.conn.socket
@@ -87,7 +88,7 @@ func (b *Body) finish(goesOn bool) bool {
 	b.conn.moved.Store(true)
 	_ = socket.SetReadDeadline(time.Now().Add(linger))
 	scrap := make([]byte, 4<<10)
-	for b.left > 0 {
+	for b.left.Load() > 0 {
 		if _, err := b.read(scrap); err != nil && !errors.Is(err, io.EOF) {
 			return false
 		}

@@ -29,6 +29,7 @@ type Call struct {
 	// Of an answer that net/http has to read.
 	response *http.Response
 	reader   *bufio.Reader
+	begun    *bytes.Reader // what reader reads first
 
 	mu      sync.Mutex
 	dialing context.CancelFunc
@@ -83,9 +84,12 @@ const maxInterim = 5
 // 9.2.2).
 func (c *Call) Send(ctx context.Context, r *http.Request, body []byte, interim func(status int, header http.Header)) (Answer, error) {
 	c.head = r.Method == http.MethodHead
+	if err := ctx.Err(); err != nil {
+		return Answer{}, err
+	}
 	again := len(body) == 0 && (c.head || r.Method == http.MethodGet || r.Method == http.MethodOptions)
 	for {
-		up, err := c.connect(ctx, again)
+		up, err := c.connect(ctx)
 		if err != nil {
 			return Answer{}, err
 		}
@@ -107,10 +111,11 @@ func (c *Call) Send(ctx context.Context, r *http.Request, body []byte, interim f
 	}
 }
 
-// connect gives the call a connection. One that was kept may just have been closed by the app; where that would matter, it is looked at first.
-func (c *Call) connect(ctx context.Context, careless bool) (*upstream, error) {
+// connect gives the call a connection. One that was kept is looked at first: the app may have closed it, or may have said what nobody asked for,
+// which would be taken for the answer to this call.
+func (c *Call) connect(ctx context.Context) (*upstream, error) {
 	for up := c.client.take(); up != nil; up = c.client.take() {
-		if !careless && !silent(up.Conn) {
+		if !up.silent() {
 			_ = up.Close()
 			continue
 		}
@@ -129,7 +134,7 @@ func (c *Call) connect(ctx context.Context, careless bool) (*upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	up := &upstream{Conn: socket}
+	up := newUpstream(socket)
 	return up, c.use(up)
 }
 
@@ -250,7 +255,8 @@ const maxHead = 10 << 20
 
 // readStandardly has net/http read the answer.
 func (c *Call) readStandardly(interim func(int, http.Header)) (Answer, error) {
-	limited := &io.LimitedReader{R: io.MultiReader(bytes.NewReader(c.in), c.up), N: maxHead}
+	c.begun = bytes.NewReader(c.in)
+	limited := &io.LimitedReader{R: io.MultiReader(c.begun, c.up), N: maxHead}
 	c.in = nil // it stays where it is until it was read
 	c.reader = bufio.NewReaderSize(limited, 4<<10)
 	method := http.MethodGet
@@ -359,8 +365,13 @@ func (c *Call) copy(w http.ResponseWriter) error {
 	return nil
 }
 
-func (c *Call) copyStandardly(w http.ResponseWriter) error {
-	defer func() { _ = c.response.Body.Close() }()
+func (c *Call) copyStandardly(w http.ResponseWriter) (ended error) {
+	defer func() {
+		if ended != nil {
+			_ = c.up.Close() // else the rest of the body would be read, and there may be no end to it
+		}
+		_ = c.response.Body.Close()
+	}()
 	buffer := buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // likewise
 	defer buffers.Put(buffer)
 	between := buffer[:]
@@ -379,10 +390,11 @@ func (c *Call) copyStandardly(w http.ResponseWriter) error {
 			break
 		}
 		if err != nil {
+			_ = flush(w) // what has come of it is the caller's
 			return err
 		}
 	}
-	if c.reader.Buffered() > 0 || c.response.ContentLength < 0 && c.response.TransferEncoding == nil {
+	if c.reader.Buffered() > 0 || c.begun.Len() > 0 || c.response.ContentLength < 0 && c.response.TransferEncoding == nil {
 		c.closes = true
 	}
 	prefix := ""

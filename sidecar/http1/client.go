@@ -32,7 +32,13 @@ type upstream struct {
 	net.Conn
 	used  bool  // it has carried a request before
 	since int64 // in ticks: when it was put aside
+	peek  peek
 }
+
+func newUpstream(socket net.Conn) *upstream { return &upstream{Conn: socket, peek: newPeek(socket)} }
+
+// silent reports whether nothing has come from the app that nobody has read, not even the end of the connection.
+func (u *upstream) silent() bool { return u.peek.look() == nothing }
 
 // NewClient returns a client whose connections are dialled so, and kept for so long while nobody uses them.
 func NewClient(dial func(context.Context) (net.Conn, error), keepFor time.Duration) *Client {
@@ -47,7 +53,7 @@ func (c *Client) Sweep(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.idle = slices.DeleteFunc(c.idle, func(each *upstream) bool {
-		if now.UnixNano()-each.since < int64(c.keepFor) && silent(each.Conn) {
+		if now.UnixNano()-each.since < int64(c.keepFor) && each.silent() {
 			return false
 		}
 		_ = each.Close()

@@ -38,6 +38,7 @@ type conn struct {
 	*desk              // nil while the connection rests
 	in     []byte      // of the desk's buffer: what was read and is not used yet
 	body   *Body       // of the request that is being answered; nil: it has none
+	posted bool        // the request before was a POST
 	moved  atomic.Bool // a deadline, by somebody who had to do with the answer
 
 	mu    sync.Mutex
@@ -53,6 +54,7 @@ const (
 	rests               // as idle, without a desk
 	asking              // it waits for the rest of a head
 	busy                // a request is being answered
+	ending              // the end of the answer is being sent
 )
 
 // desk is all that is needed to answer requests. Desks go round.
@@ -62,16 +64,14 @@ type desk struct {
 	writer writer
 }
 
-var desks = sync.Pool{New: func() any { return &desk{writer: writer{header: http.Header{}}} }}
+var desks = sync.Pool{New: func() any {
+	return &desk{message: message{request: &http.Request{}, header: http.Header{}}, writer: writer{header: http.Header{}}}
+}}
 
 // sit gives the connection a desk.
 func (c *conn) sit() {
 	c.desk = desks.Get().(*desk) //nolint:forcetypeassert // it holds nothing else
 	c.in = c.buffer[:0]
-	if c.request == nil || c.request.Context() != c.server.context {
-		c.request = (&http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}}).WithContext(c.server.context)
-	}
-	c.request.RemoteAddr = c.peer
 	c.writer.conn = c
 }
 
@@ -93,8 +93,12 @@ func (c *conn) serve() net.Conn {
 	defer c.stand()
 	for {
 		head, err := c.readHead()
+		if err == nil {
+			*c.request = *c.server.pristine // whatever was noted in the one before
+			c.request.Header, c.request.RemoteAddr = c.header, c.peer
+		}
 		if err == nil && c.read(string(head)) {
-			c.in = c.in[len(head):]
+			c.in, c.posted = c.in[len(head):], c.request.Method == http.MethodPost
 			if c.answer() {
 				continue
 			}
@@ -115,7 +119,12 @@ var headEnd = []byte("\r\n\r\n")
 
 // readHead waits for a head. It stays in c.in.
 func (c *conn) readHead() ([]byte, error) {
+	forgiven := 0 // bytes of line ends after a POST, as net/http does
 	for known := 0; ; {
+		for c.posted && forgiven < 4 && len(c.in) > 0 && (c.in[0] == '\r' || c.in[0] == '\n') {
+			c.in = c.in[1:]
+			forgiven++
+		}
 		if end := bytes.Index(c.in[max(0, known-len(headEnd)):], headEnd); end >= 0 {
 			c.enter(busy)
 			return c.in[:max(0, known-len(headEnd))+end+len(headEnd)], nil
@@ -203,7 +212,7 @@ func (c *conn) enter(next phase) {
 	c.phase, c.since = next, now
 	if c.woken { // too late for that
 		c.woken = false
-		_ = c.socket.SetReadDeadline(time.Time{})
+		_ = c.socket.SetDeadline(time.Time{})
 	}
 }
 
@@ -215,7 +224,7 @@ func (c *conn) goesToRest() bool {
 		return false
 	}
 	c.phase, c.woken = rests, false
-	_ = c.socket.SetReadDeadline(time.Time{})
+	_ = c.socket.SetDeadline(time.Time{})
 	return true
 }
 
@@ -233,6 +242,8 @@ func (c *conn) late() bool {
 		return waited > c.server.limits.IdleTimeout
 	case asking:
 		return waited > c.server.limits.HeadTimeout
+	case ending:
+		return waited > c.server.limits.StallTimeout
 	case busy:
 	}
 	return false
@@ -243,7 +254,7 @@ func (c *conn) sweep(now time.Time) {
 	defer c.mu.Unlock()
 	if c.late() || c.phase == idle && now.UnixNano()-c.since > int64(restAfter) {
 		c.woken = true
-		_ = c.socket.SetReadDeadline(longAgo)
+		_ = c.socket.SetDeadline(longAgo)
 	}
 }
 
@@ -259,7 +270,8 @@ func (c *conn) closeIdle() {
 func (c *conn) answer() (again bool) {
 	c.request.Body, c.body = http.NoBody, nil
 	if c.request.ContentLength > 0 {
-		c.body = &Body{conn: c, left: c.request.ContentLength}
+		c.body = &Body{conn: c}
+		c.body.left.Store(c.request.ContentLength)
 		c.request.Body = c.body
 	}
 	c.writer.begin()
@@ -271,7 +283,9 @@ func (c *conn) answer() (again bool) {
 		}
 		return false
 	}
+	c.enter(ending)
 	again = c.writer.finish()
+	c.enter(busy)
 	if c.body != nil {
 		again = c.body.finish(again)
 	}
@@ -282,7 +296,7 @@ func (c *conn) answer() (again bool) {
 		_ = c.socket.SetDeadline(time.Time{})
 	}
 	c.enter(idle)
-	return true
+	return !c.server.single.Load() // Shutdown may have begun when it was too late to say so
 }
 
 // handle reports whether the handler came to its end.

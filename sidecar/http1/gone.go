@@ -8,45 +8,45 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// gone reports whether the other side of a connection has closed it, without reading from it or waiting. What has arrived and was not read
-// hides the end that comes after it.
-func gone(socket net.Conn) bool {
-	state, _ := peek(socket)
-	return state == ended
+// peek looks at what has arrived on a socket, without taking it and without waiting. One goroutine at a time may look.
+type peek struct {
+	raw   syscall.RawConn
+	state *arrived
+	see   func(fd uintptr)
 }
 
-// silent reports whether nothing has come from the other side of a connection, not even its end.
-func silent(socket net.Conn) bool {
-	state, _ := peek(socket)
-	return state == nothing
-}
-
+// arrived is what a peek sees.
 type arrived uint8
 
 const (
 	nothing arrived = iota
 	something
-	ended
+	ended // or nobody can tell
 )
 
-func peek(socket net.Conn) (arrived, error) {
-	connection, ok := socket.(syscall.Conn)
-	if !ok {
-		return nothing, errors.ErrUnsupported
-	}
-	raw, err := connection.SyscallConn()
-	if err != nil {
-		return ended, err
-	}
-	state := ended
-	err = raw.Control(func(fd uintptr) {
+func newPeek(socket net.Conn) peek {
+	state := new(arrived)
+	p := peek{state: state, see: func(fd uintptr) {
 		var first [1]byte
-		switch n, _, failed := unix.Recvfrom(int(fd), first[:], unix.MSG_PEEK|unix.MSG_DONTWAIT); {
-		case errors.Is(failed, unix.EAGAIN), errors.Is(failed, unix.EINTR):
-			state = nothing
-		case failed == nil && n > 0:
-			state = something
+		switch n, _, err := unix.Recvfrom(int(fd), first[:], unix.MSG_PEEK|unix.MSG_DONTWAIT); {
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+			*state = nothing
+		case err == nil && n > 0:
+			*state = something
 		}
-	})
-	return state, err
+	}}
+	if connection, ok := socket.(syscall.Conn); ok {
+		p.raw, _ = connection.SyscallConn() // one that is closed has none
+	}
+	return p
 }
+
+func (p peek) look() arrived {
+	if *p.state = ended; p.raw != nil {
+		_ = p.raw.Control(p.see) // likewise
+	}
+	return *p.state
+}
+
+// gone reports whether the other side of a connection has closed it. What has arrived and was not read hides the end that comes after it.
+func gone(socket net.Conn) bool { return newPeek(socket).look() == ended }

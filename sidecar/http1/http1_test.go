@@ -95,7 +95,7 @@ func (s *standard) take(conn net.Conn) {
 	}
 }
 
-var limits = http1.Limits{HeadBytes: 8 << 10, HeadTimeout: time.Minute, IdleTimeout: time.Minute}
+var limits = http1.Limits{HeadBytes: 8 << 10, HeadTimeout: time.Minute, IdleTimeout: time.Minute, StallTimeout: time.Minute}
 
 // both returns ways to connect to the two servers: net/http's, and ours with net/http's behind it. HandedOver counts what ours did not read.
 func both(t testing.TB, handler http.Handler, handedOver func()) (standardly, ours func(testing.TB) net.Conn) {
@@ -314,6 +314,7 @@ var seeds = []string{
 	"GET / HTTP/1.1\r\nHost: a\r\nX: \r y\r\n\r\n", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1 \r\nHost: a\r\n\r\n", "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
 	"GET / HTTP/1.1\r\nHost: a\r\nPragma: no-cache\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
 	"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", "GET //a/b HTTP/1.1\r\nHost: a\r\n\r\n", "GET /\xc3\xa9?\xc3\xa9 HTTP/1.1\r\nHost: a\r\nX: \xc3\xa9\r\n\r\n",
+	"POST /0 HTTP/1.1\r\nHost:0000\r\n\r\n\r0 * HTTP/0.0\r\n0000:\n\r\n",
 	"GET /a??b?c HTTP/1.1\r\nHost: a\r\nConnection: close, x\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX:\t a\tb \t\r\nx: \r\nX:\r\n\r\n",
 }
 

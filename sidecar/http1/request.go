@@ -13,6 +13,7 @@ const maxFields = 64
 // message is what a connection reads requests into, one after the other. Nothing of it is allocated for a request but the text of its head.
 type message struct {
 	request *http.Request
+	header  http.Header // of request
 	url     url.URL
 	fields  fields
 }
@@ -29,7 +30,8 @@ func (m *message) read(head string) bool {
 	}
 	method, line, _ := strings.Cut(line, " ")
 	target, protocol, _ := strings.Cut(line, " ")
-	if !isMethod(method) || protocol != "HTTP/1.1" || !m.readTarget(target) || !m.fields.read(rest, r.Header) {
+	method, ok = known(method)
+	if !ok || protocol != "HTTP/1.1" || !m.readTarget(target) || !m.fields.read(rest, r.Header) {
 		return false
 	}
 	host := r.Header["Host"]
@@ -62,12 +64,16 @@ func cutLine(text string) (line, rest string, ok bool) {
 	return text[:end-1], text[end+1:], true
 }
 
-func isMethod(text string) bool {
-	switch text {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
-		return true
+// known returns a method that is read here, as a text that outlives the head.
+func known(text string) (method string, ok bool) {
+	for _, method := range []string{
+		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
+	} {
+		if text == method {
+			return method, true
+		}
 	}
-	return false
+	return "", false
 }
 
 // readTarget reads a target in origin form (RFC 9112 section 3.2.1).

@@ -14,20 +14,22 @@ type Server struct {
 	handler   http.Handler
 	elsewhere func(net.Conn)
 	limits    Limits
-	context   context.Context //nolint:containedctx // of all requests: it ends with the process
+	pristine  *http.Request // with the context of all requests, that ends with the process
 	tick      atomic.Pointer[tick]
 	single    atomic.Bool
 
-	mu    sync.Mutex
-	conns map[*conn]struct{}
-	ended chan struct{} // of capacity 1: there may be no connections any more
+	mu     sync.Mutex
+	conns  map[*conn]struct{}
+	closed bool
+	ended  chan struct{} // of capacity 1: there may be no connections any more
 }
 
 // Limits bound what callers may take.
 type Limits struct {
-	HeadBytes   int           // larger heads are handed over
-	HeadTimeout time.Duration // from the first byte of a head to its last
-	IdleTimeout time.Duration // between requests
+	HeadBytes    int           // larger heads are handed over
+	HeadTimeout  time.Duration // from the first byte of a head to its last
+	IdleTimeout  time.Duration // between requests
+	StallTimeout time.Duration // how long the end of an answer may find no room
 }
 
 // tick is the time of the last sweep.
@@ -42,8 +44,9 @@ func NewServer(base context.Context, handler http.Handler, elsewhere func(net.Co
 	// A proxy looks for it to know that it may end a connection by a panic.
 	base = context.WithValue(base, http.ServerContextKey, &http.Server{}) //nolint:gosec // it serves nobody
 	s := &Server{
-		handler: handler, elsewhere: elsewhere, limits: limits, context: base, conns: map[*conn]struct{}{}, ended: make(chan struct{}, 1),
+		handler: handler, elsewhere: elsewhere, limits: limits, conns: map[*conn]struct{}{}, ended: make(chan struct{}, 1),
 	}
+	s.pristine = (&http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(base)
 	s.Sweep(time.Now())
 	return s
 }
@@ -52,21 +55,29 @@ func NewServer(base context.Context, handler http.Handler, elsewhere func(net.Co
 func (s *Server) Serve(socket net.Conn) {
 	c := newConn(s, socket)
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		_ = socket.Close()
+		return
+	}
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
-	over := c.serve()
+	if over := c.serve(); over != nil {
+		s.elsewhere(over)
+	}
 	s.mu.Lock()
 	delete(s.conns, c)
 	none := len(s.conns) == 0
 	s.mu.Unlock()
 	if none {
-		select {
-		case s.ended <- struct{}{}:
-		default:
-		}
+		s.none()
 	}
-	if over != nil {
-		s.elsewhere(over)
+}
+
+func (s *Server) none() {
+	select {
+	case s.ended <- struct{}{}:
+	default:
 	}
 }
 
@@ -94,6 +105,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		left := len(s.conns)
 		s.mu.Unlock()
 		if left == 0 {
+			s.none() // others may wait for it, too
 			return nil
 		}
 		select {
@@ -109,6 +121,7 @@ func (s *Server) Close() {
 	s.SetKeepAlives(false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closed = true
 	for c := range s.conns {
 		_ = c.socket.Close()
 	}

@@ -64,7 +64,7 @@ func (w *writer) WriteHeader(status int) {
 	w.allowed = status != http.StatusNoContent && status != http.StatusNotModified
 	w.bodyless = !w.allowed || w.conn.request.Method == http.MethodHead
 	w.closes = w.conn.request.Close || w.conn.server.single.Load() || w.header["Connection"] != nil && w.header.Get("Connection") == "close" ||
-		w.conn.body != nil && w.conn.body.left > maxRest
+		w.conn.body != nil && w.conn.body.left.Load() > maxRest
 	w.startLine(status)
 	w.fields()
 	if _, dated := w.header["Date"]; !dated {
@@ -75,7 +75,7 @@ func (w *writer) WriteHeader(status int) {
 			w.trailers = append(w.trailers, http.CanonicalHeaderKey(strings.TrimSpace(name)))
 		}
 	}
-	if length, ok := contentLength(w.header["Content-Length"]); ok && w.header["Content-Length"] != nil && status != http.StatusNoContent {
+	if length, ok := contentLength(w.header["Content-Length"]); ok && w.header["Content-Length"] != nil && w.allowed {
 		w.left = length
 		w.frame()
 	} else if !w.allowed {
