@@ -63,13 +63,47 @@ func Incoming(header http.Header) Context {
 	return c
 }
 
-// Pass hands the trace context that came with a request on as it is, whatever it says.
+// Pass hands the trace context that came with a request on as it is, whatever it says, with no more tracestate than anybody has to take.
 func Pass(from, to http.Header) {
-	for _, name := range []string{parentHeader, stateHeader} {
-		if values := from[name]; len(values) > 0 {
-			to[name] = values
-		}
+	if values := from[parentHeader]; len(values) > 0 {
+		to[parentHeader] = values
 	}
+	if state := bounded(from[stateHeader]); state != "" {
+		to[stateHeader] = []string{state}
+	}
+}
+
+// What of a tracestate everybody passes on (sections 3.3.1.1 and 3.3.1.5), in members and characters.
+const (
+	maxStateMembers = 32
+	maxStateLength  = 512
+	longStateMember = 128 // the first to go where there is too much
+)
+
+// bounded is the tracestate of these headers as one text, within the bounds: first the long members go, then those at the end, which are the oldest.
+// Members go whole.
+func bounded(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	state := strings.Join(values, ",")
+	if len(state) <= maxStateLength && strings.Count(state, ",") < maxStateMembers {
+		return state
+	}
+	var kept []string
+	room := maxStateLength
+	for member := range strings.SplitSeq(state, ",") {
+		member = strings.Trim(member, " \t")
+		if member == "" || len(member) > longStateMember {
+			continue
+		}
+		if room -= len(member); room < 0 || len(kept) == maxStateMembers {
+			break
+		}
+		room-- // the comma
+		kept = append(kept, member)
+	}
+	return strings.Join(kept, ",")
 }
 
 // write puts the context into the headers of a request.

@@ -2,7 +2,10 @@ package tracing_test
 
 import (
 	"net/http"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
@@ -52,4 +55,59 @@ func FuzzTraceContextIsWrittenAsItWasRead(f *testing.F) {
 			t.Errorf("got %q out of %q", read.TraceIDText(), text)
 		}
 	})
+}
+
+func TestNoMoreTracestateIsPassedOnThanTheStandardSays(t *testing.T) {
+	members := func(n int, of string) string {
+		list := make([]string, n)
+		for i := range list {
+			list[i] = "k" + strconv.Itoa(i) + "=" + of
+		}
+		return strings.Join(list, ",")
+	}
+	x128, x129 := "k="+strings.Repeat("x", 126), "long="+strings.Repeat("x", 124)
+	tests := []struct {
+		name string
+		in   []string
+		want string
+	}{
+		{"none", nil, ""},
+		{"one", []string{"a=1"}, "a=1"},
+		{"several headers become one", []string{"a=1,b=2", "c=3"}, "a=1,b=2,c=3"},
+		{"32 members", []string{members(32, "x")}, members(32, "x")},
+		{"33 members", []string{members(33, "x")}, members(32, "x")},
+		{"a thousand headers", strings.Split(members(1000, "x"), ","), members(32, "x")},
+		{"512 characters", []string{strings.Repeat(x128+",", 3) + x128[:125]}, strings.Repeat(x128+",", 3) + x128[:125]},
+		{"513 characters", []string{strings.Repeat(x128+",", 3) + x128[:126]}, strings.Repeat(x128+",", 2) + x128},
+		{"long members go first", []string{x129 + ",a=1," + x129 + ",b=2," + x129 + "," + x129}, "a=1,b=2"},
+		{"a long member alone stays", []string{x129}, x129},
+		{"one endless member", []string{strings.Repeat("x", 30_000)}, ""},
+		{"nothing but commas", []string{strings.Repeat(",", 30_000)}, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			to := http.Header{}
+			tracing.Pass(http.Header{"Tracestate": test.in}, to)
+			if got := to.Get("Tracestate"); got != test.want || len(to["Tracestate"]) > 1 {
+				t.Errorf("got %q, want %q", to["Tracestate"], test.want)
+			}
+		})
+	}
+}
+
+func TestASpanPassesNoMoreTracestateOn(t *testing.T) {
+	tracer := tracing.Renew(nil, &tracing.Config{Endpoint: "http://127.0.0.1:1", SamplingPercent: 0}, "test", func(int) {})
+	defer tracer.Close()
+	for _, test := range []struct{ name, parent, want string }{
+		{"with its trace", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", "a=1"},
+		{"without a trace", "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := &http.Request{Header: http.Header{"Traceparent": {test.parent}, "Tracestate": {"a=1", strings.Repeat("x", 30_000)}}}
+			tracer.Start(r, "GET", tracing.Incoming(r.Header), time.Now()).Announce(r.Header)
+			if got := strings.Join(r.Header["Tracestate"], "|"); got != test.want {
+				t.Errorf("got %.80q, want %q", got, test.want)
+			}
+		})
+	}
 }

@@ -95,9 +95,7 @@ func (t *Tracer) Start(r *http.Request, name string, incoming Context, now time.
 	}
 	s := &Span{tracer: t, context: incoming, parent: incoming.SpanID, name: name, began: now}
 	if incoming.Valid() {
-		for _, state := range r.Header[stateHeader] {
-			s.state = state
-		}
+		s.state = bounded(r.Header[stateHeader])
 	} else {
 		fill(s.context.TraceID[:])
 		number := binary.BigEndian.Uint64(s.context.TraceID[8:])
@@ -122,8 +120,10 @@ func (s *Span) Announce(header http.Header) {
 		return
 	}
 	s.context.write(header)
-	if s.parent == [8]byte{} {
+	if s.state == "" {
 		delete(header, stateHeader)
+	} else {
+		header[stateHeader] = []string{s.state}
 	}
 }
 
