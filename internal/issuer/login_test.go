@@ -124,6 +124,22 @@ func TestAppThatIsDownCostsNoGuesses(t *testing.T) {
 	}
 }
 
+// Some apps say "no" by 400, 404 or a page: that is a fault, and no way round the counting.
+func TestGuessesAreCountedThoughTheAppAnswersWhatItShouldNot(t *testing.T) {
+	for _, answer := range []struct {
+		status int
+		body   string
+	}{{400, ``}, {404, ``}, {422, `{"error":"wrong password"}`}, {302, ``}, {200, `{"ok":false}`}} {
+		t.Run(fmt.Sprint(answer.status), func(t *testing.T) {
+			w := startWithWebhook(t, func(webhook.Attempt) (int, string) { return answer.status, answer.body })
+			for range 10 {
+				refused(t, w.do(w.loginRequest("carol", "wrong")), http.StatusServiceUnavailable, issuer.ReasonLoginUnavailable, false)
+			}
+			refused(t, w.do(w.loginRequest("carol", "wrong")), http.StatusTooManyRequests, issuer.ReasonThrottled, false)
+		})
+	}
+}
+
 // Many apps hold back a "no" for a second or two. Who hangs up on it has learnt that it is none as well, for a "yes" comes at once.
 func TestGuessesAreCountedThoughTheClientHangsUp(t *testing.T) {
 	asked, held := make(chan struct{}), make(chan struct{})

@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/issuer/refreshtoken"
 	"github.com/latchkey-dev/latchkey/internal/issuer/session"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
+	"github.com/latchkey-dev/latchkey/internal/issuer/webhook"
 )
 
 // sessions does what clients ask for. Its methods return a grant, a refusal that is meant for the client, or an error that is not.
@@ -68,8 +69,8 @@ func (s *sessions) login(ctx context.Context, m *material, name string, password
 		return grant{}, err
 	}
 	who, err := s.authenticate(ctx, m, name, password, device, log.trace)
-	// Who hangs up on an app that is slow to say no has been told by its silence.
-	if refused := errors.Is(err, errInvalidCredentials) || err != nil && ctx.Err() != nil; !refused {
+	// Who hangs up on an app that is slow to say no has been told by its silence, and an app that answers what it should not may mean no by it.
+	if refused := errors.Is(err, errInvalidCredentials) || errors.Is(err, webhook.ErrUnfit) || err != nil && ctx.Err() != nil; !refused {
 		takeBack()
 	}
 	if err != nil {

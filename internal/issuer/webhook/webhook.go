@@ -31,6 +31,9 @@ var ErrRefused = errors.New("refused by the webhook")
 // ErrBusy says that the app wants no attempts now.
 var ErrBusy = errors.New("the webhook is busy")
 
+// ErrUnfit says that the app answered, and not as it should. It may have looked at the password all the same.
+var ErrUnfit = errors.New("webhook: unfit answer")
+
 const (
 	// maxAnswer is far more than the claims of one user may have.
 	maxAnswer = 64 << 10
@@ -77,7 +80,7 @@ type Attempt struct {
 
 // Ask returns who has signed in, and what their tokens shall say. The webhook answers 200 with {"username":"...","claims":{...}}, in which
 // the name may be another spelling of the one that was typed: it becomes sub. 401 and 403 are ErrRefused, 429 is ErrBusy. Any other answer
-// is an error that repeats nothing of it, nor of the attempt.
+// is an error that repeats nothing of it, nor of the attempt: ErrUnfit, but for 5xx, by which an app says that it did not get so far.
 func (c *Client) Ask(ctx context.Context, secrets Secrets, a Attempt, now time.Time) (*users.User, error) {
 	body, err := json.Marshal(a) //nolint:gosec // it is what the webhook is asked about
 	if err != nil {
@@ -108,39 +111,45 @@ func (c *Client) Ask(ctx context.Context, secrets Secrets, a Attempt, now time.T
 		return nil, fmt.Errorf("webhook: %w", err)
 	}
 	defer answer.Body.Close()
-	switch answer.StatusCode {
-	case http.StatusOK:
-		return identity(answer)
-	case http.StatusUnauthorized, http.StatusForbidden:
+	switch status := answer.StatusCode; {
+	case status == http.StatusOK:
+		user, err := identity(answer)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnfit, err)
+		}
+		return user, nil
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return nil, ErrRefused
-	case http.StatusTooManyRequests:
+	case status == http.StatusTooManyRequests:
 		return nil, ErrBusy
+	case status >= http.StatusInternalServerError:
+		return nil, fmt.Errorf("webhook: answers with status %d", status)
 	default:
-		return nil, fmt.Errorf("webhook: answers with status %d", answer.StatusCode)
+		return nil, fmt.Errorf("%w: status %d", ErrUnfit, status)
 	}
 }
 
 func identity(answer *http.Response) (*users.User, error) {
 	if kind, _, err := mime.ParseMediaType(answer.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return nil, errors.New("webhook: the answer's Content-Type is not application/json")
+		return nil, errors.New("its Content-Type is not application/json")
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	if err != nil {
-		return nil, fmt.Errorf("webhook: %w", err)
+		return nil, err
 	}
 	if len(body) > maxAnswer {
-		return nil, fmt.Errorf("webhook: the answer has more than %d bytes", maxAnswer)
+		return nil, fmt.Errorf("it has more than %d bytes", maxAnswer)
 	}
 	var told struct {
 		Username string                     `json:"username"`
 		Claims   map[string]json.RawMessage `json:"claims"`
 	}
 	if strictjson.Unmarshal(body, &told) != nil {
-		return nil, errors.New(`webhook: the answer must be {"username":"...","claims":{...}}`)
+		return nil, errors.New(`it must be {"username":"...","claims":{...}}`)
 	}
 	user, err := users.Vet(told.Username, told.Claims)
 	if err != nil {
-		return nil, fmt.Errorf("webhook: the answer: %w", err)
+		return nil, err
 	}
 	return user, nil
 }

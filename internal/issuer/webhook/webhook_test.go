@@ -106,22 +106,23 @@ func TestAnswersOfAWebhook(t *testing.T) {
 		{name: "401 refuses", answer: says(401, `{"username":"alice"}`), is: webhook.ErrRefused},
 		{name: "403 refuses", answer: says(403, ``), is: webhook.ErrRefused},
 		{name: "429 is busy", answer: says(429, ``), is: webhook.ErrBusy},
-		{name: "204 says nothing", answer: says(204, ``), want: "webhook: answers with status 204"},
+		{name: "204 says nothing", answer: says(204, ``), is: webhook.ErrUnfit, want: "webhook: unfit answer: status 204"},
+		{name: "404 is none", answer: says(404, `no such page`), is: webhook.ErrUnfit, want: "webhook: unfit answer: status 404"},
 		{name: "500 is a fault", answer: says(500, `secret stack trace`), want: "webhook: answers with status 500"},
 		{
 			name: "a redirect is not followed, as it would take the password along", answer: http.RedirectHandler("https://evil.example/", http.StatusTemporaryRedirect).ServeHTTP,
-			want: "webhook: answers with status 307",
+			is: webhook.ErrUnfit, want: "webhook: unfit answer: status 307",
 		},
-		{name: "no name", answer: says(200, `{"claims":{}}`), want: "webhook: the answer: username: must have 1 to 256 bytes"},
+		{name: "no name", answer: says(200, `{"claims":{}}`), is: webhook.ErrUnfit, want: "webhook: unfit answer: username: must have 1 to 256 bytes"},
 		{
 			name: "a claim that is ours to say", answer: says(200, `{"username":"alice","claims":{"iss":"x"}}`),
-			want: "webhook: the answer: claims.iss: is the token service's own to say",
+			is: webhook.ErrUnfit, want: "webhook: unfit answer: claims.iss: is the token service's own to say",
 		},
-		{name: "a member twice", answer: says(200, `{"username":"alice","username":"bob"}`), want: `webhook: the answer must be {"username":"...","claims":{...}}`},
-		{name: "a member that nobody knows", answer: says(200, `{"username":"alice","ok":false}`), want: `webhook: the answer must be {"username":"...","claims":{...}}`},
-		{name: "no JSON", answer: says(200, `yes`), want: `webhook: the answer must be {"username":"...","claims":{...}}`},
-		{name: "another type", answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"username":"alice"}`) }, want: "webhook: the answer's Content-Type is not application/json"},
-		{name: "an answer without end", answer: says(200, strings.Repeat(" ", 65<<10)), want: "webhook: the answer has more than 65536 bytes"},
+		{name: "a member twice", answer: says(200, `{"username":"alice","username":"bob"}`), is: webhook.ErrUnfit, want: `webhook: unfit answer: it must be {"username":"...","claims":{...}}`},
+		{name: "a member that nobody knows", answer: says(200, `{"username":"alice","ok":false}`), is: webhook.ErrUnfit, want: `webhook: unfit answer: it must be {"username":"...","claims":{...}}`},
+		{name: "no JSON", answer: says(200, `yes`), is: webhook.ErrUnfit, want: `webhook: unfit answer: it must be {"username":"...","claims":{...}}`},
+		{name: "another type", answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"username":"alice"}`) }, is: webhook.ErrUnfit, want: "webhook: unfit answer: its Content-Type is not application/json"},
+		{name: "an answer without end", answer: says(200, strings.Repeat(" ", 65<<10)), is: webhook.ErrUnfit, want: "webhook: unfit answer: it has more than 65536 bytes"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, _, err := ask(t, tc.answer, nil)
