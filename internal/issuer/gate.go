@@ -21,15 +21,24 @@ const (
 // maxSignIns bounds the sign-ins that are at anything at all: those that wait for room, and those that the store counts or remembers.
 const maxSignIns = 200
 
-// doors bounds sign-ins before they cost anything, so that a flood of them leaves the store to refreshes.
-type doors struct{ inside atomic.Int64 }
+// maxRequests bounds the requests of all kinds that are being answered, streams of revocations aside: as many as a store across a network lets wait.
+// Each takes up to 60 KB with its header and body.
+const maxRequests = 2_000
 
-// enter returns how to leave, or errBusy.
+// doors bounds how many are at something before it costs anything: sign-ins, so that a flood of them leaves the store to refreshes, and requests
+// altogether.
+type doors struct {
+	room   int64
+	full   *refusal
+	inside atomic.Int64
+}
+
+// enter returns how to leave, or the refusal.
 func (d *doors) enter() (leave func(), err error) {
 	leave = func() { d.inside.Add(-1) }
-	if d.inside.Add(1) > maxSignIns {
+	if d.inside.Add(1) > d.room {
 		leave()
-		return nil, errBusy
+		return nil, d.full
 	}
 	return leave, nil
 }

@@ -37,6 +37,7 @@ type handler struct {
 	materials *materials
 	sessions  *sessions
 	streams   *streams
+	requests  *doors
 	metrics   *metrics
 	log       *slog.Logger
 }
@@ -102,7 +103,14 @@ func (h *handler) route(name string, does methods) http.Handler {
 		span := m.tracer.Start(r, r.Method+" "+name, tracing.Incoming(r.Header), start)
 		span.Announce(r.Header)
 		told := &statusWriter{w, http.StatusOK}
-		result := h.serve(told, r, m, serve)
+		result := h.serve(told, r, m, func(w http.ResponseWriter, r *http.Request, m *material) error {
+			leave, err := h.requests.enter()
+			if err != nil {
+				return err
+			}
+			defer leave()
+			return serve(w, r, m)
+		})
 		now := time.Now()
 		h.metrics.answered(name, result, now.Sub(start))
 		span.End(now, tracing.Outcome{Status: told.status, Attributes: []tracing.Attribute{

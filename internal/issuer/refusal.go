@@ -28,7 +28,8 @@ const (
 	ReasonNoSuchSession      Reason = "no_such_session"
 	ReasonThrottled          Reason = "throttled" // too many sign-ins of this name or from this network
 	ReasonLoginUnavailable   Reason = "login_unavailable"
-	ReasonBusy               Reason = "busy"
+	ReasonBusy               Reason = "busy"       // too many sign-ins at once
+	ReasonOverloaded         Reason = "overloaded" // too many requests of any kind at once
 	ReasonNotReady           Reason = "not_ready"
 	ReasonUnavailable        Reason = "store_unavailable"
 )
@@ -75,6 +76,7 @@ func throttled(wait time.Duration) *refusal {
 	return &refusal{status: http.StatusTooManyRequests, reason: ReasonThrottled, detail: "too many sign-ins; try again later",
 		retryAfter: int((wait + time.Second - 1) / time.Second)}
 }
+	errOverloaded  = &refusal{status: http.StatusServiceUnavailable, reason: ReasonOverloaded, detail: "too many requests at once; try again", retryAfter: 1}
 
 func malformed(detail string) *refusal {
 	return &refusal{status: http.StatusBadRequest, reason: ReasonMalformed, detail: detail}

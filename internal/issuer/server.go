@@ -26,6 +26,10 @@ const (
 	// readTimeout is how long a request may take to arrive. A sidecar has all of it before it sends any, and nobody shall hold up a stop.
 	readTimeout = 5 * time.Second
 
+	// maxConcurrentStreams bounds the requests of one connection that a client may begin before others are answered. A smaller number would hinder honest
+	// clients (RFC 9113, section 6.5.2).
+	maxConcurrentStreams = 100
+
 	pruneEvery = time.Minute
 	pruneBatch = 500
 )
@@ -77,11 +81,13 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	h := &handler{
 		materials: materials,
-		sessions: &sessions{store: kept, journal: journal, guesses: &guesses{store: kept, now: clock.now, log: log},
-			gate: newGate(runtime.GOMAXPROCS(0)), metrics: metrics, now: clock.now},
-		streams: &streams{journal: journal, materials: materials, metrics: metrics, stopping: ctx.Done()},
-		metrics: metrics,
-		log:     log,
+		sessions: &sessions{store: kept, journal: journal, guesses: &guesses{store: kept, now: clock.now, log: log,
+			throttled: func(bound string) { metrics.throttles.WithLabelValues(bound).Inc() }},
+			signIns: &doors{room: maxSignIns, full: errBusy}, gate: newGate(runtime.GOMAXPROCS(0)), metrics: metrics, now: clock.now},
+		streams:  &streams{journal: journal, materials: materials, metrics: metrics, stopping: ctx.Done()},
+		requests: &doors{room: maxRequests, full: errOverloaded},
+		metrics:  metrics,
+		log:      log,
 	}
 
 	for _, v := range volumes {
@@ -109,6 +115,7 @@ func serve(ctx context.Context, listener net.Listener, secure *tls.Config, handl
 		IdleTimeout:    2 * time.Minute,
 		MaxHeaderBytes: 32 << 10,
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug), // port scanners and clients that hang up
+		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: maxConcurrentStreams},
 	}
 	listener = &bounded{Listener: listener}
 	stopped := make(chan error, 1)

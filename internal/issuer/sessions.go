@@ -20,7 +20,7 @@ import (
 type sessions struct {
 	store   store.Store
 	journal *journal
-	doors   doors
+	signIns *doors
 	guesses *guesses
 	gate    *gate
 	metrics *metrics
@@ -55,7 +55,7 @@ const (
 
 // login checks a password and starts a session.
 func (s *sessions) login(ctx context.Context, m *material, name string, password []byte, device store.Device, log audit) (grant, error) {
-	leave, err := s.doors.enter()
+	leave, err := s.signIns.enter()
 	if err != nil {
 		return grant{}, err
 	}
