@@ -3,7 +3,6 @@ package issuer
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"log/slog"
 	"net/http"
 
@@ -69,10 +68,5 @@ func (a audit) tell(what event, how outcome, why string, more ...any) {
 
 // refused tells of an attempt that came to nothing.
 func (a audit) refused(what event, err error) {
-	why := ReasonUnavailable
-	var told *refusal
-	if errors.As(err, &told) {
-		why = told.reason
-	}
-	a.tell(what, failure, string(why))
+	a.tell(what, failure, string(reasonOf(err)))
 }

@@ -65,6 +65,7 @@ func bearer(r *http.Request) (string, bool) {
 func (h *handler) backendLogin(w http.ResponseWriter, r *http.Request, m *material) error {
 	backend, err := m.backends.authenticate(r, h.sessions.now())
 	if err != nil {
+		h.metrics.signIn(byBackend, err)
 		h.auditFor(r, h.deviceOf(r, m)).with("user", unknownUser).refused(eventSignIn, err)
 		return err
 	}
@@ -88,6 +89,7 @@ func (h *handler) backendLogin(w http.ResponseWriter, r *http.Request, m *materi
 	device := newDevice(named.Address, named.UserAgent)
 	log := h.auditFor(r, device).with("by", backend)
 	g, err := h.sessions.begin(r.Context(), m, identity{user: user, foreign: true}, device, log)
+	h.metrics.signIn(byBackend, err)
 	if err != nil {
 		log.with("user", user.Name).refused(eventSignIn, err)
 		return err

@@ -19,14 +19,14 @@ import (
 
 // bound is how many wrong guesses there may be within a window.
 type bound struct {
-	of     string // tells the counters apart
+	of     string // tells the counters apart, here and in the metrics
 	hits   int
 	window time.Duration
 }
 
 var (
 	// boundDevice is for one name from one network: a person who tries their old passwords.
-	boundDevice = bound{"name and network", 10, 10 * time.Minute}
+	boundDevice = bound{"name_and_network", 10, 10 * time.Minute}
 	// boundName is for one name from anywhere (OWASP ASVS 5.0, 6.3.1): many machines that share the guesses. No network alone reaches it
 	// within what boundDevice leaves it, and networks in which the user is signed in already are not held up by it, or anybody could keep
 	// anybody from signing in.
@@ -46,6 +46,8 @@ type guesses struct {
 	store store.Store
 	now   func() time.Time
 	log   *slog.Logger
+
+	throttled func(bound string) // is told of each that is sent away
 }
 
 // admit counts an attempt and returns how to take it back, or refuses it when there were too many. Names are counted as they are
@@ -79,6 +81,7 @@ func (g *guesses) admit(ctx context.Context, typed, address string) (takeBack fu
 		counted = append(counted, each.key)
 		if hits > each.bound.hits && (each.exempt == nil || !each.exempt()) {
 			takeBack() // it was no guess, as nothing was looked at
+			g.throttled(each.bound.of)
 			return nil, throttled(max(until.Sub(now), time.Second))
 		}
 	}

@@ -168,6 +168,7 @@ func (h *handler) login(w http.ResponseWriter, r *http.Request, m *material) err
 	device := h.deviceOf(r, m)
 	log := h.auditFor(r, device)
 	g, err := h.sessions.login(r.Context(), m, credentials.Username, []byte(credentials.Password), device, log)
+	h.metrics.signIn(byPassword, err)
 	if err != nil {
 		name := unknownUser
 		if listed, known := m.listed(credentials.Username); known {

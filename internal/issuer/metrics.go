@@ -13,6 +13,10 @@ import (
 type metrics struct {
 	registry  *prometheus.Registry
 	requests  *prometheus.HistogramVec
+	asked     *prometheus.HistogramVec
+	stored    *prometheus.GaugeVec
+	signIns   *prometheus.CounterVec
+	throttles *prometheus.CounterVec
 	refreshes *prometheus.CounterVec
 	ends      *prometheus.CounterVec
 	moved     prometheus.Counter
@@ -30,6 +34,23 @@ func newMetrics() *metrics {
 			Help:    "Time to answer, by route and result: ok, or the reason of the refusal.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 		}, []string{"route", "result"}),
+		asked: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "latchkey_issuer_store_operation_duration_seconds",
+			Help:    "Time that the session store took, by operation and result: ok, error, or canceled where the client had gone.",
+			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}, []string{"operation", "result"}),
+		stored: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "latchkey_issuer_sessions",
+			Help: "Sessions in the store, counted once a minute; of thousands an estimate. The same for all replicas.",
+		}, nil), // not there until they have been counted
+		signIns: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "latchkey_issuer_sign_ins_total",
+			Help: "Attempts to sign in, by way (password, backend) and outcome: success, or the reason of the refusal.",
+		}, []string{"way", "outcome"}),
+		throttles: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "latchkey_issuer_sign_ins_throttled_total",
+			Help: "Sign-ins that were sent away unseen, by what there were too many wrong guesses of.",
+		}, []string{"bound"}),
 		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "latchkey_issuer_refreshes_total",
 			Help: "Refreshes that succeeded: rotate made a successor, repeat handed out the same successor again to a parallel or repeated request.",
@@ -59,13 +80,35 @@ func newMetrics() *metrics {
 		Name: "latchkey_issuer_spans_dropped_total",
 		Help: "Spans that the collector did not take in time.",
 	})
-	m.registry.MustRegister(m.spans, m.requests, m.refreshes, m.ends, m.moved, m.streams, m.volumes, m.rejected,
+	m.registry.MustRegister(m.spans, m.requests, m.asked, m.stored, m.signIns, m.throttles, m.refreshes, m.ends, m.moved, m.streams, m.volumes, m.rejected,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, why := range []string{endedByLogout, endedByRevoke, endedByLimit, endedByReuse, endedByIdle, endedByAge,
 		endedByNetwork, endedByRemoval, endedByPassword, endedByUser, endedByBackend} {
 		m.ends.WithLabelValues(why) // there from the start, so that the first theft is an increase
 	}
+	for _, outcome := range []string{string(success), string(ReasonInvalidCredentials), string(ReasonThrottled), string(ReasonBusy),
+		string(ReasonSessionLimit), string(ReasonLoginUnavailable), string(ReasonUnavailable)} {
+		m.signIns.WithLabelValues(byPassword, outcome)
+	}
+	for _, bound := range []bound{boundDevice, boundName, boundNetwork} {
+		m.throttles.WithLabelValues(bound.of)
+	}
 	return m
+}
+
+// Ways to sign in.
+const (
+	byPassword = "password" // of users.yaml, or by the webhook
+	byBackend  = "backend"
+)
+
+// signIn counts an attempt, which err has come of.
+func (m *metrics) signIn(way string, err error) {
+	outcome := string(success)
+	if err != nil {
+		outcome = string(reasonOf(err))
+	}
+	m.signIns.WithLabelValues(way, outcome).Inc()
 }
 
 // follows adds the number of the last revocation, which sidecars are compared with.

@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -47,6 +48,15 @@ type refusal struct {
 
 func (r *refusal) Error() string { return string(r.reason) }
 
+// reasonOf is what a client is told of an error.
+func reasonOf(err error) Reason {
+	var told *refusal
+	if errors.As(err, &told) {
+		return told.reason
+	}
+	return ReasonUnavailable
+}
+
 var (
 	errInvalidCredentials = &refusal{status: http.StatusUnauthorized, reason: ReasonInvalidCredentials, detail: "user name or password is wrong"}
 	errNoSession          = &refusal{status: http.StatusUnauthorized, reason: ReasonNoSession, detail: "sign in"}
@@ -66,6 +76,7 @@ var (
 	errUnsupportedGrant = &refusal{status: http.StatusBadRequest, reason: ReasonUnsupportedGrant, detail: "grant_type must be refresh_token"}
 
 	errBusy        = &refusal{status: http.StatusTooManyRequests, reason: ReasonBusy, detail: "too many sign-ins at once; try again", retryAfter: 1}
+	errOverloaded  = &refusal{status: http.StatusServiceUnavailable, reason: ReasonOverloaded, detail: "too many requests at once; try again", retryAfter: 1}
 	errNotReady    = &refusal{status: http.StatusServiceUnavailable, reason: ReasonNotReady, detail: "starting; try again", retryAfter: 1}
 	errUnavailable = &refusal{status: http.StatusServiceUnavailable, reason: ReasonUnavailable, detail: "sessions cannot be read or written now; try again",
 		retryAfter: 2}
@@ -76,7 +87,6 @@ func throttled(wait time.Duration) *refusal {
 	return &refusal{status: http.StatusTooManyRequests, reason: ReasonThrottled, detail: "too many sign-ins; try again later",
 		retryAfter: int((wait + time.Second - 1) / time.Second)}
 }
-	errOverloaded  = &refusal{status: http.StatusServiceUnavailable, reason: ReasonOverloaded, detail: "too many requests at once; try again", retryAfter: 1}
 
 func malformed(detail string) *refusal {
 	return &refusal{status: http.StatusBadRequest, reason: ReasonMalformed, detail: detail}

@@ -58,6 +58,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 	defer func() { _ = adminListener.Close() }()
 
 	metrics := newMetrics()
+	kept = timed{kept, metrics.asked}
 	clock := newClock(kept, o.Now, log)
 	journal := newJournal(kept, clock.now, log)
 	metrics.follows(journal)
@@ -95,7 +96,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 	}
 	group.Go(func() error { clock.follow(ctx); return nil })
 	group.Go(func() error { return journal.follow(ctx) })
-	group.Go(func() error { prune(ctx, kept, materials, clock.now, log); return nil })
+	group.Go(func() error { prune(ctx, kept, materials, clock.now, metrics, log); return nil })
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: materials.certificate}
 	group.Go(func() error { return serve(ctx, listener, secure, h.routes(), log) })
 	group.Go(func() error {
@@ -114,8 +115,8 @@ func serve(ctx context.Context, listener net.Listener, secure *tls.Config, handl
 		WriteTimeout:   30 * time.Second, // streams move it on with everything they write
 		IdleTimeout:    2 * time.Minute,
 		MaxHeaderBytes: 32 << 10,
-		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug), // port scanners and clients that hang up
 		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: maxConcurrentStreams},
+		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug), // port scanners and clients that hang up
 	}
 	listener = &bounded{Listener: listener}
 	stopped := make(chan error, 1)
@@ -139,11 +140,15 @@ func serve(ctx context.Context, listener net.Listener, secure *tls.Config, handl
 	return nil
 }
 
-// prune deletes what is over, a little at a time, so that nobody waits long for the one writer. Nothing depends on it but the size of the file.
-func prune(ctx context.Context, s store.Store, m *materials, now func() time.Time, log *slog.Logger) {
+// prune deletes what is over, a little at a time, so that nobody waits long for the one writer, and counts what is left. Nothing depends on it but
+// the size of the file.
+func prune(ctx context.Context, s store.Store, m *materials, now func() time.Time, metrics *metrics, log *slog.Logger) {
 	ticker := time.NewTicker(pruneEvery)
 	defer ticker.Stop()
 	for {
+		if sessions, err := s.Sessions(ctx); err == nil { // that the store is away, the journal tells
+			metrics.stored.WithLabelValues().Set(float64(sessions))
+		}
 		select {
 		case <-ctx.Done():
 			return

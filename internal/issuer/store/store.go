@@ -186,6 +186,10 @@ type Store interface {
 	// the next time. It returns how many sessions and revocations it deleted.
 	Prune(ctx context.Context, h Horizon, now time.Time, limit int) (sessions, revocations int, err error)
 
+	// Sessions is how many sessions are stored, those that are over and not pruned yet among them: exactly while they are few, else within some
+	// per cent, from a Sample. It takes no longer the more there are.
+	Sessions(ctx context.Context) (int, error)
+
 	// Close lets go of the database.
 	Close() error
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,5 +54,29 @@ func TestASessionsSecretCannotBePrinted(t *testing.T) {
 		if !strings.Contains(printed, "[redacted]") {
 			t.Errorf("does not say that something was left out: %s", printed)
 		}
+	}
+}
+
+func TestSessionsAreEstimatedByASample(t *testing.T) {
+	for _, many := range []int{0, 1, store.Sample - 1, store.Sample, 10_000, 100_000} {
+		t.Run(fmt.Sprint(many), func(t *testing.T) {
+			ids := make([]store.SessionID, many)
+			for i := range ids {
+				ids[i] = store.NewSessionID()
+			}
+			slices.SortFunc(ids, func(a, b store.SessionID) int { return bytes.Compare(a[:], b[:]) })
+			read := min(many, store.Sample)
+			var last store.SessionID
+			if read > 0 {
+				last = ids[read-1]
+			}
+			got, off := store.Estimate(read, last), many/5 // 10 times the standard error
+			if read < store.Sample {
+				off = 0
+			}
+			if got < many-off || got > many+off {
+				t.Errorf("got %d, want %d, give or take %d", got, many, off)
+			}
+		})
 	}
 }

@@ -245,6 +245,22 @@ func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit
 	return sessions, revocations, err
 }
 
+// Sessions implements store.Store.
+func (s *Store) Sessions(ctx context.Context) (int, error) {
+	return store.Ask(ctx, &s.remote, "count sessions", func(ctx context.Context, pool *pgxpool.Pool) (int, error) {
+		const text = `SELECT number, id FROM (SELECT row_number() OVER (ORDER BY id) AS number, id FROM latchkey_sessions ORDER BY id LIMIT $1) AS sample
+			ORDER BY number DESC LIMIT 1`
+		var read int
+		var id []byte
+		if err := pool.QueryRow(ctx, text, store.Sample).Scan(&read, &id); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return 0, err
+		}
+		var last store.SessionID
+		copy(last[:], id)
+		return store.Estimate(read, last), nil
+	})
+}
+
 func sessionIDs(raw [][]byte) ([]store.SessionID, error) {
 	var ids []store.SessionID
 	for _, text := range raw {

@@ -307,6 +307,27 @@ func (s *Store) Prune(ctx context.Context, h store.Horizon, now time.Time, limit
 	return sessions, revocations, err
 }
 
+// Sessions implements store.Store. Keys lie in the order of their hashes, so the first are a sample of all.
+func (s *Store) Sessions(ctx context.Context) (int, error) {
+	return store.Ask(ctx, &s.remote, "count sessions", func(ctx context.Context, client *goredis.Client) (int, error) {
+		keys, next, err := client.Scan(ctx, 0, "", store.Sample).Result()
+		if err != nil {
+			return 0, err
+		}
+		read := 0
+		for _, key := range keys {
+			if strings.HasPrefix(key, prefix+"session:") {
+				read++
+			}
+		}
+		if next == 0 || read == 0 {
+			return read, nil
+		}
+		all, err := client.DBSize(ctx).Result()
+		return int(all * int64(read) / int64(len(keys))), err
+	})
+}
+
 func sessionIDs(texts []string) ([]store.SessionID, error) {
 	var ids []store.SessionID
 	for _, text := range texts {

@@ -381,6 +381,19 @@ func (s *Store) overdue(ctx context.Context, limit int, query string, arguments 
 	return store.Overdue(rows, limit)
 }
 
+// Sessions implements store.Store.
+func (s *Store) Sessions(ctx context.Context) (int, error) {
+	const text = `SELECT count(*), coalesce(max(id), x'') FROM (SELECT id FROM sessions ORDER BY id LIMIT ?)`
+	var read int
+	var id []byte
+	if err := s.read.QueryRowContext(ctx, text, store.Sample).Scan(&read, &id); err != nil {
+		return 0, fmt.Errorf("count sessions: %w", err)
+	}
+	var last store.SessionID
+	copy(last[:], id)
+	return store.Estimate(read, last), nil
+}
+
 // maxLog is how long the log may get. SQLite begins it anew by itself, but only in a moment when nobody reads, and under a flood there is none.
 const maxLog = 64 << 20
 

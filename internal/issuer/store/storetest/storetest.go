@@ -68,6 +68,7 @@ func (suite Suite) Run(t *testing.T) {
 		{"is made by ten processes at once", suite.madeByMany},
 		{"moves the numbers ahead at each connection", movesAhead},
 		{"sweeps many sessions a part at a time", sweeps},
+		{"knows how many sessions there are, about", knowsHowMany},
 		{"gives up when its context does", givesUp},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, suite.New(t)) })

@@ -263,3 +263,33 @@ func sweeps(t *testing.T, open Open) {
 		t.Errorf("a swept session is still listed: %v, %v", got, err)
 	}
 }
+
+func knowsHowMany(t *testing.T, open Open) {
+	s := opened(t, open)
+	counted := func() int {
+		t.Helper()
+		got, err := s.Sessions(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	for want := range 3 {
+		if got := counted(); got != want {
+			t.Errorf("sessions: got %d, want %d", got, want)
+		}
+		create(t, s, session("zoe", start))
+	}
+	ended, err := s.EndAll(t.Context(), "zoe", store.SessionID{}, start)
+	if err != nil || len(ended) != 3 {
+		t.Fatalf("ended %v, %v", ended, err)
+	}
+	if got := counted(); got != 0 {
+		t.Errorf("sessions after the last has ended: got %d, want 0", got)
+	}
+	const many = store.Sample * 3 / 2
+	Fill(t, s, many)
+	if got := counted(); got < many*4/5 || got > many*6/5 {
+		t.Errorf("sessions: got %d, want about %d", got, many)
+	}
+}
