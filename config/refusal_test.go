@@ -650,6 +650,18 @@ func TestWrongObjectsAreRefusedWithPathAndReason(t *testing.T) {
 			reason: "Required value",
 		},
 		{
+			name:   "TokenIssuer: two scopes in one",
+			object: tokens + `spec: {signingKeyRef: {name: key}, login: {usersSecretRef: {name: users}}, issuer: "https://auth.example", accessToken: {audiences: [web], scopes: [a, "b c"]}}}`,
+			path:   "spec.accessToken.scopes[1]",
+			reason: "should match",
+		},
+		{
+			name:   "TokenIssuer: a scope twice",
+			object: tokens + `spec: {signingKeyRef: {name: key}, login: {usersSecretRef: {name: users}}, issuer: "https://auth.example", accessToken: {audiences: [web], scopes: [a, a]}}}`,
+			path:   "spec.accessToken.scopes[1]",
+			reason: "Duplicate value",
+		},
+		{
 			name:   "TokenIssuer: access tokens for a day",
 			object: tokens + `spec: {signingKeyRef: {name: key}, login: {usersSecretRef: {name: users}}, issuer: "https://auth.example", accessToken: {audiences: [web], ttl: 24h}}}`,
 			path:   "spec.accessToken.ttl",

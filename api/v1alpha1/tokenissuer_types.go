@@ -73,6 +73,17 @@ type AccessToken struct {
 	// +listType=set
 	// +required
 	Audiences []string `json:"audiences,omitempty"`
+
+	// scopes go into scope (RFC 9068): what every access token is good for, as scopes of an AuthPolicy's rules ask for it. A user whose entry in
+	// users.yaml, whose webhook or whose backend says a claim scope has those instead, be they fewer, others or none. A client may ask for fewer when it
+	// refreshes (RFC 6749, section 6). 1 to 16, each 1 to 128 visible ASCII characters without a quotation mark or backslash. Unset: none but what the user's say.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:Pattern=`^[!#-\[\]-~]+$`
+	// +kubebuilder:validation:items:MaxLength=128
+	// +listType=set
+	// +optional
+	Scopes []string `json:"scopes,omitempty"`
 }
 
 // RefreshToken says how long a session lasts. A refresh token is opaque, is used once, and is replaced at every refresh.

@@ -78,7 +78,7 @@ func newBench(t *testing.T) *bench {
 	b.must(c.Create(ctx, &v1alpha1.TokenIssuer{ObjectMeta: b.named("auth"), Spec: v1alpha1.TokenIssuerSpec{
 		Issuer:        "https://auth.example",
 		SigningKeyRef: v1alpha1.ObjectRef{Name: "key"},
-		AccessToken:   v1alpha1.AccessToken{Audiences: []string{"app"}},
+		AccessToken:   v1alpha1.AccessToken{Audiences: []string{"app"}, Scopes: []string{"orders:read"}},
 		Login:         v1alpha1.Login{UsersSecretRef: &v1alpha1.ObjectRef{Name: "users"}},
 	}}))
 	b.wire.Writes()
@@ -162,7 +162,7 @@ func TestATokenServiceIsSetUp(t *testing.T) {
 	parsed, err := config.Parse([]byte(get(b, &corev1.ConfigMap{}, "auth-issuer").Data[config.File]))
 	b.must(err)
 	want := &config.Config{
-		Issuer: "https://auth.example", Audiences: []string{"app"}, AccessTokenTTL: 5 * time.Minute, IdleLifetime: 168 * time.Hour,
+		Issuer: "https://auth.example", Audiences: []string{"app"}, Scopes: []string{"orders:read"}, AccessTokenTTL: 5 * time.Minute, IdleLifetime: 168 * time.Hour,
 		AbsoluteLifetime: 720 * time.Hour, ReuseWindow: 10 * time.Second, Delivery: config.DeliverByCookie, MaxSessionsPerUser: 5,
 		OnLimit: config.EndOldest, IPBinding: config.IPBindingLog, Login: config.Login{Users: true},
 	}

@@ -44,6 +44,7 @@ func renderConfig(issuer *v1alpha1.TokenIssuer, accounts Accounts) (*applycore.C
 	document, err := (&config.Config{
 		Issuer:             spec.Issuer,
 		Audiences:          spec.AccessToken.Audiences,
+		Scopes:             spec.AccessToken.Scopes,
 		AccessTokenTTL:     spec.AccessToken.TTL.Duration,
 		IdleLifetime:       spec.RefreshToken.IdleLifetime.Duration,
 		AbsoluteLifetime:   spec.RefreshToken.AbsoluteLifetime.Duration,

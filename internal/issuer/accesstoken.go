@@ -3,11 +3,13 @@ package issuer
 import (
 	"crypto/rand"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/base64url"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 	"github.com/latchkey-dev/latchkey/internal/issuer/users"
+	"github.com/latchkey-dev/latchkey/internal/scope"
 	"github.com/latchkey-dev/latchkey/internal/verify"
 )
 
@@ -19,11 +21,11 @@ const tokenType = "at+jwt"
 const clientID = "latchkey"
 
 // accessToken signs what is known of the user now. Claims are those of RFC 9068, and sid (OpenID Connect Front-Channel Logout 1.0), by which
-// the token is revoked with its session.
-func (m *material) accessToken(user *users.User, s store.Session, now, expires time.Time) (string, error) {
+// the token is revoked with its session. Without scopes it has no claim scope.
+func (m *material) accessToken(user *users.User, scopes []string, s store.Session, now, expires time.Time) (string, error) {
 	var id [16]byte
 	rand.Read(id[:])
-	claims := make(map[string]any, len(user.Claims)+9)
+	claims := make(map[string]any, len(user.Claims)+10)
 	for name, value := range user.Claims {
 		claims[name] = value
 	}
@@ -37,11 +39,36 @@ func (m *material) accessToken(user *users.User, s store.Session, now, expires t
 	claims["jti"] = base64url.Encode(id[:])
 	claims["sid"] = s.ID.String()
 	claims["client_id"] = clientID
+	delete(claims, "scope")
+	if len(scopes) > 0 {
+		claims["scope"] = scope.Format(scopes)
+	}
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		return "", err
 	}
 	return m.keys.active.Sign(tokenType, payload)
+}
+
+// scopes are what a user's tokens are good for: their own, or those of everybody.
+func (m *material) scopes(user *users.User) []string {
+	if own, said := user.Scopes(); said {
+		return own
+	}
+	return m.config.Scopes
+}
+
+// narrow is what a client gets that asks for some of the scopes that were granted (RFC 6749, section 6). Who asks for none gets all.
+func narrow(granted, asked []string) ([]string, error) {
+	if len(asked) == 0 {
+		return granted, nil
+	}
+	for _, each := range asked {
+		if !slices.Contains(granted, each) {
+			return nil, errInvalidScope
+		}
+	}
+	return asked, nil
 }
 
 // verify takes an access token of ours, as any sidecar would.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer/config"
+	"github.com/latchkey-dev/latchkey/internal/scope"
 )
 
 // CookieName is the cookie of the refresh token. Browsers take the prefix only together with Secure (RFC 6265bis, section 4.1.3.1).
@@ -95,7 +96,8 @@ func writeGrant(w http.ResponseWriter, g grant) error {
 		ExpiresIn        int64  `json:"expires_in"`
 		RefreshToken     string `json:"refresh_token,omitempty"`
 		RefreshExpiresIn int64  `json:"refresh_expires_in"`
-	}{g.accessToken, "Bearer", int64((g.expiresIn + time.Second - 1) / time.Second), g.refreshToken, int64(g.endsIn / time.Second)})
+		Scope            string `json:"scope,omitempty"`
+	}{g.accessToken, "Bearer", int64((g.expiresIn + time.Second - 1) / time.Second), g.refreshToken, int64(g.endsIn / time.Second), scope.Format(g.scopes)})
 	if err != nil {
 		return err
 	}

@@ -190,7 +190,7 @@ func (h *handler) refresh(w http.ResponseWriter, r *http.Request, m *material) e
 		return err
 	}
 	device := h.deviceOf(r, m)
-	g, err := h.sessions.refresh(r.Context(), m, token, device, h.auditFor(r, device))
+	g, err := h.sessions.refresh(r.Context(), m, token, nil, device, h.auditFor(r, device))
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer/config"
+	"github.com/latchkey-dev/latchkey/internal/scope"
 )
 
 // The routes of this file speak OAuth: parameters come as forms, errors go as RFC 6749, section 5.2, has them.
@@ -56,8 +57,12 @@ func (h *handler) token(w http.ResponseWriter, r *http.Request, m *material) err
 	case parameters["refresh_token"] == "":
 		return malformed("refresh_token is missing")
 	}
+	asked, err := scope.Parse(parameters["scope"])
+	if err != nil {
+		return errInvalidScope
+	}
 	device := h.deviceOf(r, m)
-	g, err := h.sessions.refresh(r.Context(), m, parameters["refresh_token"], device, h.auditFor(r, device))
+	g, err := h.sessions.refresh(r.Context(), m, parameters["refresh_token"], asked, device, h.auditFor(r, device))
 	if err != nil {
 		return err
 	}
@@ -95,6 +100,9 @@ func (h *handler) metadata(w http.ResponseWriter, _ *http.Request, m *material) 
 		"grant_types_supported":                      []string{},
 		"subject_types_supported":                    []string{"public"},
 		"id_token_signing_alg_values_supported":      m.keys.algorithms(),
+	}
+	if len(m.config.Scopes) > 0 {
+		document["scopes_supported"] = m.config.Scopes // users may have others
 	}
 	if m.config.Delivery == config.DeliverInBody {
 		document["token_endpoint"] = m.config.Issuer + routeToken

@@ -20,6 +20,7 @@ const attempts = 10
 type presented struct {
 	session store.Session
 	user    *users.User
+	asked   []string // the scopes that the client wants; none: all that there are
 	counter int64
 	verdict session.Verdict
 	device  store.Device
@@ -28,15 +29,15 @@ type presented struct {
 }
 
 // refresh answers a refresh token with its successor and a new access token. The time is that of the request's arrival: having waited for
-// others does not make a token old.
-func (s *sessions) refresh(ctx context.Context, m *material, token string, device store.Device, log audit) (grant, error) {
+// others does not make a token old. Scopes that are asked for count for this access token alone.
+func (s *sessions) refresh(ctx context.Context, m *material, token string, asked []string, device store.Device, log audit) (grant, error) {
 	now := s.instant()
 	for range attempts {
 		found, counter, err := s.find(ctx, token)
 		if err != nil {
 			return grant{}, err
 		}
-		p := presented{session: found, counter: counter, device: device, at: now, log: log.of(found)}
+		p := presented{session: found, asked: asked, counter: counter, device: device, at: now, log: log.of(found)}
 		user, gone := m.whose(found)
 		if gone != "" {
 			return grant{}, s.endBy(ctx, found, gone, now, p.log, errSessionEnded)
@@ -98,12 +99,16 @@ func (s *sessions) succeed(ctx context.Context, m *material, p presented) (g gra
 	if !expires.After(p.at) { // it ends in this very second
 		return grant{}, false, s.endBy(ctx, found, endedByAge, p.at, p.log, errSessionEnded)
 	}
-	// Signed before anything is written: a token that cannot be signed must not cost the client its refresh token.
-	access, err := m.accessToken(p.user, found, p.at, expires)
+	// Judged and signed before anything is written: a token that is not to be had must not cost the client its refresh token.
+	scopes, err := narrow(m.scopes(p.user), p.asked)
 	if err != nil {
 		return grant{}, false, err
 	}
-	g = grant{accessToken: access, expiresIn: expires.Sub(p.at), endsIn: end.Sub(p.at)}
+	access, err := m.accessToken(p.user, scopes, found, p.at, expires)
+	if err != nil {
+		return grant{}, false, err
+	}
+	g = grant{accessToken: access, scopes: scopes, expiresIn: expires.Sub(p.at), endsIn: end.Sub(p.at)}
 	if p.verdict == session.Rotate {
 		g.refreshToken = refreshtoken.Make(found.ID, found.Secret, found.Counter+1)
 		settled, err = s.store.Rotate(ctx, found.ID, found.Counter, store.Rotation{At: p.at, AccessUntil: expires, Device: p.device})

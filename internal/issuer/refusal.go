@@ -22,6 +22,7 @@ const (
 	ReasonSessionEnded       Reason = "session_ended"  // idle, too old, or the user is gone
 	ReasonReuseDetected      Reason = "reuse_detected" // a refresh token that had been replaced; the session is ended
 	ReasonUnsupportedGrant   Reason = "unsupported_grant"
+	ReasonInvalidScope       Reason = "invalid_scope"   // asked for more than the session has
 	ReasonNetworkChanged     Reason = "network_changed" // the session was refreshed from another network, and is ended
 	ReasonSessionLimit       Reason = "session_limit"   // the user is signed in on as many devices as they may
 	ReasonInvalidToken       Reason = "invalid_token"   // no access token, or none that is good
@@ -74,6 +75,7 @@ var (
 	errLoginUnavailable = &refusal{status: http.StatusServiceUnavailable, reason: ReasonLoginUnavailable, detail: "passwords cannot be checked now; try again",
 		retryAfter: 2}
 	errUnsupportedGrant = &refusal{status: http.StatusBadRequest, reason: ReasonUnsupportedGrant, detail: "grant_type must be refresh_token"}
+	errInvalidScope     = &refusal{status: http.StatusBadRequest, reason: ReasonInvalidScope, detail: "scope asks for more than the session has, or is malformed"}
 
 	errBusy        = &refusal{status: http.StatusTooManyRequests, reason: ReasonBusy, detail: "too many sign-ins at once; try again", retryAfter: 1}
 	errOverloaded  = &refusal{status: http.StatusServiceUnavailable, reason: ReasonOverloaded, detail: "too many requests at once; try again", retryAfter: 1}

@@ -14,6 +14,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/issuer/session"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 	"github.com/latchkey-dev/latchkey/internal/issuer/webhook"
+	"github.com/latchkey-dev/latchkey/internal/scope"
 )
 
 // sessions does what clients ask for. Its methods return a grant, a refusal that is meant for the client, or an error that is not.
@@ -31,6 +32,7 @@ type sessions struct {
 type grant struct {
 	accessToken  string
 	refreshToken string
+	scopes       []string      // of the access token
 	expiresIn    time.Duration // of the access token
 	endsIn       time.Duration // of the session, unless it is refreshed
 }
@@ -90,7 +92,8 @@ func (s *sessions) begin(ctx context.Context, m *material, who identity, device 
 		Device: device, Data: data}
 	end := session.End(m.config, now, now)
 	n.AccessUntil = session.AccessExpiry(now, m.config, end)
-	token, err := m.accessToken(who.user, n, now, n.AccessUntil)
+	scopes := m.scopes(who.user)
+	token, err := m.accessToken(who.user, scopes, n, now, n.AccessUntil)
 	if err != nil {
 		return grant{}, err
 	}
@@ -104,7 +107,7 @@ func (s *sessions) begin(ctx context.Context, m *material, who identity, device 
 	}
 	log.of(n).tell(eventSignIn, success, "")
 	s.tellEnded(n.User, ended, endedByLimit, log)
-	return grant{accessToken: token, refreshToken: refreshtoken.Make(n.ID, n.Secret, n.Counter),
+	return grant{accessToken: token, scopes: scopes, refreshToken: refreshtoken.Make(n.ID, n.Secret, n.Counter),
 		expiresIn: n.AccessUntil.Sub(now), endsIn: end.Sub(now)}, nil
 }
 
@@ -214,15 +217,19 @@ func (s *sessions) introspect(ctx context.Context, m *material, token string) (m
 	now := s.instant()
 	found, counter, err := s.find(ctx, token)
 	if err == nil {
-		_, gone := m.whose(found)
+		user, gone := m.whose(found)
 		verdict := session.Judge(now, m.config, s.journal.lastOutage(), found, counter)
 		if gone != "" || verdict != session.Rotate && verdict != session.Repeat {
 			return worthless, nil
 		}
-		return map[string]any{
+		told := map[string]any{
 			"active": true, "token_type": "refresh_token", "iss": m.config.Issuer, "sub": found.User, "sid": found.ID.String(),
 			"iat": found.RotatedAt.Unix(), "exp": session.End(m.config, found.CreatedAt, found.RotatedAt).Unix(),
-		}, nil
+		}
+		if scopes := m.scopes(user); len(scopes) > 0 {
+			told["scope"] = scope.Format(scopes)
+		}
+		return told, nil
 	}
 	if !errors.Is(err, errNoSession) {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/scope"
 	"github.com/latchkey-dev/latchkey/internal/strictjson"
 	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
@@ -34,6 +35,7 @@ const (
 	MaxReuseWindow      = time.Minute
 	MaxSessions         = 100
 	MaxAudiences        = 16
+	MaxScopes           = 16
 )
 
 // Delivery is how refresh tokens travel between clients and the token service. There is one way for all clients of a token service: with
@@ -51,6 +53,7 @@ const (
 type Config struct {
 	Issuer             string          // iss of every token
 	Audiences          []string        // aud of every access token
+	Scopes             []string        // scope of every access token, unless the user has their own
 	AccessTokenTTL     time.Duration   // how long an access token is valid
 	IdleLifetime       time.Duration   // a session that was not refreshed for this long is over
 	AbsoluteLifetime   time.Duration   // a session is over this long after sign-in
@@ -68,6 +71,7 @@ type document struct {
 	Version            int             `json:"version"`
 	Issuer             string          `json:"issuer"`
 	Audiences          []string        `json:"audiences"`
+	Scopes             []string        `json:"scopes,omitempty"`
 	AccessTokenTTL     string          `json:"accessTokenTTL"`
 	IdleLifetime       string          `json:"idleLifetime"`
 	AbsoluteLifetime   string          `json:"absoluteLifetime"`
@@ -97,6 +101,7 @@ func Parse(data []byte) (*Config, error) {
 	c := &Config{
 		Issuer:             d.Issuer,
 		Audiences:          d.Audiences,
+		Scopes:             d.Scopes,
 		AccessTokenTTL:     duration("accessTokenTTL", d.AccessTokenTTL),
 		IdleLifetime:       duration("idleLifetime", d.IdleLifetime),
 		AbsoluteLifetime:   duration("absoluteLifetime", d.AbsoluteLifetime),
@@ -136,6 +141,7 @@ func (c *Config) Marshal() ([]byte, error) {
 		Version:            1,
 		Issuer:             c.Issuer,
 		Audiences:          c.Audiences,
+		Scopes:             c.Scopes,
 		AccessTokenTTL:     c.AccessTokenTTL.String(),
 		IdleLifetime:       c.IdleLifetime.String(),
 		AbsoluteLifetime:   c.AbsoluteLifetime.String(),
@@ -169,6 +175,11 @@ func (c *Config) faults() []error {
 	for i, audience := range c.Audiences {
 		refuse(audience != "" && len(audience) <= 256, "audiences[%d]: must have 1 to 256 characters", i)
 		refuse(!slices.Contains(c.Audiences[:i], audience), "audiences[%d]: given twice", i)
+	}
+	refuse(len(c.Scopes) <= MaxScopes, "scopes: must be at most %d, not %d", MaxScopes, len(c.Scopes))
+	for i, each := range c.Scopes {
+		refuse(scope.Valid(each), "scopes[%d]: must be one scope: 1 to %d visible ASCII characters, without a quotation mark or backslash", i, scope.MaxLength)
+		refuse(!slices.Contains(c.Scopes[:i], each), "scopes[%d]: given twice", i)
 	}
 	refuse(c.AccessTokenTTL >= MinAccessTokenTTL && c.AccessTokenTTL <= MaxAccessTokenTTL,
 		"accessTokenTTL: must be between %s and %s, not %s", MinAccessTokenTTL, MaxAccessTokenTTL, c.AccessTokenTTL)

@@ -19,6 +19,10 @@ const valid = `{
     "shop",
     "billing"
   ],
+  "scopes": [
+    "orders:read",
+    "profile"
+  ],
   "accessTokenTTL": "5m0s",
   "idleLifetime": "168h0m0s",
   "absoluteLifetime": "720h0m0s",
@@ -53,6 +57,7 @@ func TestParse(t *testing.T) {
 	want := &config.Config{
 		Issuer:             "https://auth.example.com",
 		Audiences:          []string{"shop", "billing"},
+		Scopes:             []string{"orders:read", "profile"},
 		AccessTokenTTL:     5 * time.Minute,
 		IdleLifetime:       7 * 24 * time.Hour,
 		AbsoluteLifetime:   30 * 24 * time.Hour,
@@ -94,6 +99,8 @@ func TestParseRefuses(t *testing.T) {
 		{"no audience", `"shop",
     "billing"`, ``, "audiences: must be 1 to 16, not 0"},
 		{"an audience twice", `"billing"`, `"shop"`, "audiences[1]: given twice"},
+		{"a scope twice", `"profile"`, `"orders:read"`, "scopes[1]: given twice"},
+		{"two scopes in one", `"profile"`, `"orders write"`, "scopes[1]: must be one scope: 1 to 128 visible ASCII characters, without a quotation mark or backslash"},
 		{"a long-lived access token", `"5m0s"`, `"2h"`, "accessTokenTTL: must be between 10s and 1h0m0s, not 2h0m0s"},
 		{"an access token that outlives the session", `"168h0m0s"`, `"4m"`, "idleLifetime: must be longer than accessTokenTTL (5m0s), not 4m0s"},
 		{"an idle lifetime beyond the absolute one", `"720h0m0s"`, `"24h"`, "absoluteLifetime: must be between idleLifetime (168h0m0s) and 8784h0m0s, not 24h0m0s"},
@@ -151,6 +158,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 			Issuer:             "https://auth.example.com/" + rapid.StringMatching(`[a-z]{1,20}`).Draw(t, "path"),
 			Audiences:          rapid.SliceOfNDistinct(rapid.StringMatching(`.{1,60}`), 1, 16, rapid.ID[string]).Draw(t, "audiences"),
 			AccessTokenTTL:     duration("ttl", config.MinAccessTokenTTL, config.MaxAccessTokenTTL),
+			Scopes:             rapid.OneOf(rapid.Just([]string(nil)), rapid.SliceOfNDistinct(rapid.StringMatching(`[!#-\[\]-~]{1,60}`), 1, 16, rapid.ID[string])).Draw(t, "scopes"),
 			ReuseWindow:        duration("window", 0, config.MaxReuseWindow),
 			Delivery:           rapid.SampledFrom([]config.Delivery{config.DeliverByCookie, config.DeliverInBody}).Draw(t, "delivery"),
 			MaxSessionsPerUser: rapid.IntRange(1, config.MaxSessions).Draw(t, "sessions"),

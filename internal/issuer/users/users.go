@@ -28,6 +28,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/internal/base64url"
 	"github.com/latchkey-dev/latchkey/internal/password"
+	"github.com/latchkey-dev/latchkey/internal/scope"
 	"github.com/latchkey-dev/latchkey/internal/strictjson"
 )
 
@@ -41,11 +42,16 @@ const (
 	maxFaults = 20      // told at once
 )
 
-// reserved claims are the token service's own, or would change what a token means: RFC 7519, RFC 9068, RFC 7800, RFC 8693, OpenID Connect.
+// reserved claims are the token service's own, or would change what a token means: RFC 7519, RFC 9068, RFC 7800, RFC 8693, OpenID Connect. So is
+// scp, another spelling of scope in which one that was left out could come back.
 var reserved = []string{
 	"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", "auth_time", "client_id", "azp", "nonce", "acr", "amr", "at_hash", "c_hash", "cnf", "act", "may_act",
-	"events", "sub_id", "token_introspection",
+	"events", "sub_id", "token_introspection", "scp",
+	scopeClaim, // but for this very spelling
 }
+
+// scopeClaim is what the user's tokens are good for, where that is not what all users' are.
+const scopeClaim = "scope"
 
 // User is one who may sign in.
 type User struct {
@@ -157,6 +163,27 @@ func (u *User) Fingerprint() string {
 	return base64url.Encode(sum[:12])
 }
 
+// Scopes are what tokens of the user are good for by their claim scope, and whether they have one.
+func (u *User) Scopes() (list []string, said bool) {
+	claim, said := u.Claims[scopeClaim]
+	if !said {
+		return nil, false
+	}
+	list, err := scopesOf(claim)
+	if err != nil { // it was read before
+		panic(err)
+	}
+	return list, true
+}
+
+func scopesOf(claim json.RawMessage) ([]string, error) {
+	var text *string
+	if json.Unmarshal(claim, &text) != nil || text == nil {
+		return nil, errors.New("must be a string of scopes with spaces between them (RFC 6749, section 3.3)")
+	}
+	return scope.Parse(*text)
+}
+
 // CheckMemory is how many KiB Authenticate takes at most. It is one number for all names, so that waiting for room tells nothing about them.
 func (u *Users) CheckMemory() uint32 { return u.memory }
 
@@ -216,8 +243,12 @@ func parseClaims(at string, in map[string]json.RawMessage) (map[string]json.RawM
 		case name == "" || len(name) > 128:
 			faults = append(faults, fmt.Errorf("%s: the name of a claim must have 1 to 128 bytes", at))
 		// As those who read tokens fold names: not only SUB, also ſub, with a long s.
-		case slices.ContainsFunc(reserved, func(own string) bool { return strings.EqualFold(own, name) }):
+		case name != scopeClaim && slices.ContainsFunc(reserved, func(own string) bool { return strings.EqualFold(own, name) }):
 			faults = append(faults, fmt.Errorf("%s.%s: is the token service's own to say", at, name))
+		case name == scopeClaim:
+			if _, err := scopesOf(in[name]); err != nil {
+				faults = append(faults, fmt.Errorf("%s.%s: %w", at, name, err))
+			}
 		}
 	}
 	if size > maxClaims {
