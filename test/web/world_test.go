@@ -38,6 +38,8 @@ const (
 	audience  = "shop"
 	// Names that the browser resolves to the servers of a world. The neighbour is of the same site as the app, but of another origin.
 	appHost, neighbourHost, strangerHost = "shop.example", "blog.shop.example", "evil.example"
+	// The same of an app that renders its pages on the server.
+	pagesHost, pagesNeighbourHost = "orders.example", "blog.orders.example"
 )
 
 // world is what a browser meets: an app behind a sidecar, with a token service, and pages of others.
@@ -64,18 +66,15 @@ func newWorld(t testing.TB, project string) *world {
 	var err error
 	w.ca, err = pki.NewCA(time.Now())
 	check(t, err)
-	w.certificate, err = w.ca.Issue([]string{appHost, neighbourHost, strangerHost}, nil, time.Now())
+	w.certificate, err = w.ca.Issue([]string{appHost, neighbourHost, strangerHost, pagesHost, pagesNeighbourHost}, nil, time.Now())
 	check(t, err)
 	w.serve(w.network+"2:8443", app(project), nil)
 	w.serve(w.network+"4:8443", stranger(), w.certificate.TLS())
 	w.writeTokenService()
 	check(t, w.startTokenService())
 	t.Cleanup(w.stopTokenService)
-	w.writeBundle()
-	stop, err := w.run("sidecar", "http://"+w.network+"1:15020/readyz", "--bundle="+w.path("bundle"), "--state="+w.path("state"), "--pod-ips="+w.network+"1",
-		"--port=8443", "--app-host="+w.network+"2")
-	check(t, err)
-	t.Cleanup(stop)
+	w.startPod("", "1", "2", w.bundle())
+	w.startPages()
 	return w
 }
 
@@ -98,8 +97,9 @@ func (w *world) forBrowser(chromium, control string) string {
 	data, err := json.Marshal(map[string]string{
 		"chromium": chromium, "pictures": w.output, "control": control, "key": base64.StdEncoding.EncodeToString(key[:]), "address": w.network + "1",
 		"authority": string(w.ca.CertPEM()), "app": "https://" + appHost, "neighbour": "https://" + neighbourHost, "stranger": "https://" + strangerHost,
-		"hosts": fmt.Sprintf("MAP %s:443 %s1:8443, MAP %s:443 %s4:8443, MAP %s:443 %s4:8443, MAP * ~NOTFOUND, EXCLUDE localhost", appHost, w.network,
-			neighbourHost, w.network, strangerHost, w.network),
+		"orders": "https://" + pagesHost, "ordersNeighbour": "https://" + pagesNeighbourHost, "issuer": "http://" + w.network + "3:8081",
+		"hosts": fmt.Sprintf("MAP %s:443 %s1:8443, MAP %s:443 %s4:8443, MAP %s:443 %s4:8443, MAP %s:443 %s5:8443, MAP %s:443 %s4:8443, MAP * ~NOTFOUND, EXCLUDE localhost",
+			appHost, w.network, neighbourHost, w.network, strangerHost, w.network, pagesHost, w.network, pagesNeighbourHost, w.network),
 	})
 	check(w, err)
 	return string(data)
@@ -173,13 +173,26 @@ func (w *world) stopTokenService() {
 	}
 }
 
-// writeBundle writes what the manager would make of an AuthPolicy.
-func (w *world) writeBundle() {
+// startPod runs the sidecar of one pod in front of its app. Names begin the names of its directories; the numbers are those of the pod's and the
+// app's address.
+func (w *world) startPod(names, pod, app string, b *bundle.Bundle) {
 	w.Helper()
-	check(w, os.Mkdir(w.path("state"), 0o700))
+	data, err := b.Marshal()
+	check(w, err)
+	w.write(names+"bundle", bundle.FileName, data)
+	check(w, os.Mkdir(w.path(names+"state"), 0o700))
+	stop, err := w.run("sidecar", "http://"+w.network+pod+":15020/readyz", "--bundle="+w.path(names+"bundle"), "--state="+w.path(names+"state"),
+		"--pod-ips="+w.network+pod, "--port=8443", "--app-host="+w.network+app)
+	check(w, err)
+	w.Cleanup(stop)
+}
+
+// bundle is what the manager would make of an AuthPolicy.
+func (w *world) bundle() *bundle.Bundle {
+	w.Helper()
 	keys, err := os.ReadFile(filepath.Join(w.path("ring"), signing.KeySetFile))
 	check(w, err)
-	b := bundle.Bundle{
+	return &bundle.Bundle{
 		Policy: policy.Document{
 			Rules: []policy.Rule{
 				{Paths: []policy.Path{{Exact: "/"}, {Prefix: "/public"}}, Access: policy.AccessAnonymous},
@@ -196,9 +209,6 @@ func (w *world) writeBundle() {
 		Certificate: &bundle.Certificate{Chain: string(w.certificate.CertPEM()), Key: w.certificate.KeyPEM()},
 		AccessLog:   bundle.AccessLogAll,
 	}
-	data, err := b.Marshal()
-	check(w, err)
-	w.write("bundle", bundle.FileName, data)
 }
 
 // run starts a program, and returns how to end it once it answers 200.

@@ -1,7 +1,7 @@
 import https from "node:https";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
-import type { Browser, BrowserContext, Page } from "playwright-core";
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, test as base, beforeAll, expect } from "vitest";
 import type { Client } from "../src/index.js";
 
@@ -17,6 +17,9 @@ export const world: {
   readonly app: string;
   readonly neighbour: string;
   readonly stranger: string;
+  readonly orders: string;
+  readonly ordersNeighbour: string;
+  readonly issuer: string;
 } = JSON.parse(process.env["LATCHKEY_WORLD"] ?? "{}");
 
 export const cookieName = "__Secure-latchkey-refresh";
@@ -52,11 +55,11 @@ afterAll(async () => {
 });
 
 /** A test gets devices of its own, which are put away after it. */
-export const test = base.extend<{ open: (script?: () => void) => Promise<Device> }>({
+export const test = base.extend<{ open: (script?: () => void, options?: BrowserContextOptions) => Promise<Device> }>({
   open: async ({}, use) => {
     const contexts: BrowserContext[] = [];
-    await use(async (script) => {
-      const context = await browser.newContext();
+    await use(async (script, options) => {
+      const context = await browser.newContext(options);
       contexts.push(context);
       if (script) await context.addInitScript(script);
       return new Device(context);
