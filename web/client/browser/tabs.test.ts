@@ -62,8 +62,10 @@ test.concurrent("a refresh token that is used again signs every tab out", async 
   const first = await device.signedIn();
   const tabs = [first, await device.tab(), await device.tab()];
   const stolen = (await device.refreshToken())!;
-  await first.evaluate(() => window.auth.check());
-  await first.evaluate(() => window.auth.check());
+  for (let replaced = 0; replaced < 2; replaced++) {
+    await pass(first, 2_600); // it is, at most once in half of the reuse window
+    await first.evaluate(() => window.auth.check());
+  }
   expect(await steal("/auth/refresh", stolen)).toEqual({ status: 401, reason: "reuse_detected" });
   const began = Date.now();
   for (const tab of tabs) await becomes(tab, "signed-out", ttl); // without anybody doing anything
