@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/gorilla/websocket"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/policy"
@@ -556,4 +557,28 @@ func (a answer) wantCookiesOnly(t *testing.T, want []string) {
 	if diff := cmp.Diff(a.Header["Set-Cookie"], want); diff != "" {
 		t.Errorf("got Set-Cookie -, want +:\n%s", diff)
 	}
+}
+
+func TestWebSocketBeginsWithARenewedSession(t *testing.T) {
+	w, service, s := newRenderedApp(t, nil)
+	w.serveApp(speaks(frame(5), 7))
+	service.serve()
+	w.start()
+	_, cookies, _ := strings.Cut(s.absent(), ": ")
+	connection, response, err := websocket.DefaultDialer.Dial("ws://"+w.podIP+":"+port+"/socket", http.Header{"Cookie": {cookies}, "Sec-Fetch-Site": {"same-origin"}})
+	check(t, err)
+	defer connection.Close()
+	response.Body.Close()
+	answer{Header: response.Header}.wantCookies(t, s.cookies())
+	check(t, connection.SetReadDeadline(time.Now().Add(patience)))
+	if _, said, err := connection.ReadMessage(); err != nil || string(said) != "xxxxx" {
+		t.Errorf("got %q, %v, want what the app says", said, err)
+	}
+	// It goes by the new token, under another policy, too: the browser's own cookie has none.
+	b := service.in(w.bundle())
+	b.Session.ServerRendered = &bundle.ServerRendered{SignInPath: "/public/sign-in"}
+	w.waitApplied(w.mount(b))
+	b.Policy.Rules[2].Paths[0].Prefix = "/socket"
+	w.mount(b)
+	w.wantFarewell(connection, websocket.ClosePolicyViolation, "denied")
 }

@@ -18,4 +18,6 @@ const (
 	ReasonOverlappingRules = "OverlappingRules"
 	// ReasonTokensInURLs: tokens are taken from queries, which proxies and browsers write down.
 	ReasonTokensInURLs = "TokensInURLs"
+	// ReasonSignInPageGuarded: session.serverRendered.signInPath is a page that nobody can see who is not signed in.
+	ReasonSignInPageGuarded = "SignInPageGuarded"
 )

@@ -5,7 +5,9 @@ package policyspec
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/credential"
@@ -55,5 +57,32 @@ func Warnings(spec v1alpha1.AuthPolicySpec) []policy.Warning {
 			})
 		}
 	}
-	return slices.Concat(policy.Warnings(Document(spec)), logged)
+	return slices.Concat(policy.Warnings(Document(spec)), logged, signInWarnings(spec))
+}
+
+// signInWarnings looks whether somebody who is not signed in can see the page where they could.
+func signInWarnings(spec v1alpha1.AuthPolicySpec) []policy.Warning {
+	if spec.Session == nil || spec.Session.ServerRendered == nil {
+		return nil
+	}
+	document := Document(spec)
+	program, err := policy.Compile(document)
+	if err != nil {
+		return nil // against which Check has something
+	}
+	hosts := []string{"any.invalid"}
+	for _, rule := range document.Rules {
+		for _, host := range rule.Hosts {
+			hosts = append(hosts, strings.Replace(host, "*", "any", 1))
+		}
+	}
+	for _, host := range hosts {
+		asked := policy.Request{Method: http.MethodGet, Host: host, Path: spec.Session.ServerRendered.SignInPath, Header: http.Header{}}
+		if program.Decide(asked, nil).Allow {
+			return nil
+		}
+	}
+	return []policy.Warning{{
+		Path: "session.serverRendered.signInPath", Reason: v1alpha1.ReasonSignInPageGuarded, Message: "no rule lets everybody see it, so nobody can sign in; add one with access Anonymous",
+	}}
 }

@@ -1,14 +1,24 @@
 package web
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"html/template"
+	"io"
 	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/policy"
 )
 
-// startPages runs a second pod of the same token service, whose app renders its pages on the server.
+// startPages runs two more pods of the same token service: replicas of an app that renders its pages on the server.
 func (w *world) startPages() {
 	w.Helper()
 	w.serve(w.network+"6:8443", pages(), nil)
@@ -20,6 +30,83 @@ func (w *world) startPages() {
 	}
 	b.Session.ServerRendered = &bundle.ServerRendered{SignInPath: "/sign-in"}
 	w.startPod("pages-", "5", "6", b)
+	w.serve(w.network+"8:8443", pages(), nil)
+	w.startPod("more-pages-", "7", "8", b) // the browser never meets this one
+}
+
+// ask sends a request to one of the pods, as a browser would from a page of the same origin.
+func (w *world) ask(client *http.Client, pod, method, path, cookies, form string) *http.Response {
+	r, err := http.NewRequest(method, "https://"+w.network+pod+":8443"+path, strings.NewReader(form))
+	check(w, err)
+	r.Host = pagesHost
+	r.Header = http.Header{"Cookie": {cookies}, "Sec-Fetch-Site": {"same-origin"}, "Content-Type": {"application/x-www-form-urlencoded"}}
+	answer, err := client.Do(r)
+	if err != nil {
+		w.Error(err)
+		return &http.Response{}
+	}
+	_, _ = io.Copy(io.Discard, answer.Body)
+	answer.Body.Close()
+	return answer
+}
+
+// refreshes is what the token service has counted, by verdict.
+func (w *world) refreshes() map[string]string {
+	w.Helper()
+	answer, err := http.Get("http://" + w.network + "3:8081/metrics")
+	check(w, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	check(w, err)
+	found := map[string]string{}
+	for _, match := range regexp.MustCompile(`(?m)^latchkey_issuer_refreshes_total\{verdict="(\w+)"\} (\d+)$`).FindAllStringSubmatch(string(text), -1) {
+		found[match[1]] = match[2]
+	}
+	return found
+}
+
+func TestReplicasOfAnAppWithoutScriptsShareTheSession(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(w.ca.CertPEM())
+	client := &http.Client{
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: pagesHost}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	refreshToken := func(answer *http.Response) string {
+		for _, cookie := range answer.Cookies() {
+			if cookie.Name == "__Host-latchkey-refresh" {
+				return cookie.Name + "=" + cookie.Value
+			}
+		}
+		return ""
+	}
+	form := url.Values{"username": {"alice"}, "password": {"the password of alice"}, "return": {"/orders"}}
+	signedIn := w.ask(client, "5", "POST", "/auth/login", "", form.Encode())
+	before := refreshToken(signedIn)
+	if signedIn.StatusCode != http.StatusSeeOther || before == "" {
+		t.Fatalf("got %d and cookies %v, want 303 and a session", signedIn.StatusCode, signedIn.Cookies())
+	}
+
+	const each = 20
+	answers := make([]*http.Response, 2*each)
+	var group sync.WaitGroup
+	for i := range answers {
+		group.Go(func() { answers[i] = w.ask(client, []string{"5", "7"}[i%2], "GET", "/orders", before, "") })
+	}
+	group.Wait()
+	successor := refreshToken(answers[0])
+	for _, answer := range answers {
+		if got := refreshToken(answer); answer.StatusCode >= 400 || got != successor || got == before {
+			t.Errorf("got %d with another refresh token (%v), want the one successor", answer.StatusCode, got != successor)
+		}
+	}
+	if diff := cmp.Diff(w.refreshes(), map[string]string{"rotate": "1", "repeat": "1"}); diff != "" { // one of each pod
+		t.Errorf("%d requests: got refreshes -, want +:\n%s", len(answers), diff)
+	}
+	if again := w.ask(client, "7", "GET", "/orders", successor, ""); again.StatusCode != http.StatusTemporaryRedirect {
+		t.Errorf("got %d with the successor, want 307: the session goes on", again.StatusCode)
+	}
 }
 
 var page = template.Must(template.New("").Parse(`<!doctype html>
