@@ -33,6 +33,21 @@ func TestAnHTTPProbeHasTheHeadersOfItsAuthorAlone(t *testing.T) {
 	}
 }
 
+// The kubelet verifies no certificate, and asks in HTTP/2 where the app offers it.
+func TestAnHTTPSProbeAsksOverTLS(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		w := newWorld(t)
+		w.serveTLSApp(newCertificate(t, 1), http2)
+		w.start(`--probe=app/liveness={"protocol":"https","port":8080,"path":"/live"}`, `--probe=app/readiness={"protocol":"http","port":8080,"path":"/live"}`)
+		if got := w.kubelet("/app/liveness").Status; got != http.StatusOK {
+			t.Errorf("HTTP/2 %t: got %d, want 200", http2, got)
+		}
+		if got := w.kubelet("/app/readiness").Status; got == http.StatusOK {
+			t.Errorf("HTTP/2 %t: without TLS: got 200", http2)
+		}
+	}
+}
+
 func TestATCPProbeAsksWhetherTheAppListens(t *testing.T) {
 	w := newWorld(t)
 	w.start(`--probe=app/liveness={"protocol":"tcp","port":8080}`)

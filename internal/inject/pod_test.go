@@ -107,11 +107,6 @@ func TestPodsThatTheSidecarCouldNotProtectAreRefused(t *testing.T) {
 			},
 		},
 		{
-			name: "an HTTPS probe of a protected port",
-			spec: app + ", readinessProbe: {httpGet: {port: 8080, scheme: HTTPS}}}]",
-			want: []string{"spec.containers[0].readinessProbe.httpGet.scheme: Forbidden: port 8080 is protected"},
-		},
-		{
 			name: "a header that no request can have",
 			spec: app + ", readinessProbe: {httpGet: {port: 8080, httpHeaders: [{name: A, value: \"secret\\n\"}]}}}]",
 			want: []string{"spec.containers[0].readinessProbe.httpGet: Forbidden: the sidecar cannot ask this of the app: headers[0]"},
@@ -132,10 +127,10 @@ func TestPodsThatTheSidecarCouldNotProtectAreRefused(t *testing.T) {
 			want: []string{"spec.containers[0].readinessProbe.httpGet.port: Forbidden: ports 15020 to 15029 are the sidecar's own"},
 		},
 		{
-			name: "an HTTPS hook and a TCP hook on protected ports",
-			spec: app + ", lifecycle: {postStart: {httpGet: {port: http, scheme: HTTPS}}, preStop: {tcpSocket: {port: 9090}}}}]",
+			name: "TCP hooks on protected ports",
+			spec: app + ", lifecycle: {postStart: {tcpSocket: {port: http}}, preStop: {tcpSocket: {port: 9090}}}}]",
 			want: []string{
-				"spec.containers[0].lifecycle.postStart.httpGet.scheme: Forbidden: port 8080 is protected",
+				"spec.containers[0].lifecycle.postStart.tcpSocket: Forbidden: Kubernetes carries out no such hook",
 				"spec.containers[0].lifecycle.preStop.tcpSocket: Forbidden: Kubernetes carries out no such hook",
 			},
 		},

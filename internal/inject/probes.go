@@ -109,10 +109,10 @@ func targetOf(c *corev1.Container, q question, sidecar Sidecar) (target *probe.T
 		target.Protocol, target.Service = probe.GRPC, ptr.Deref((*q.grpc).Service, "")
 	case "httpGet":
 		get := *q.get
-		if get.Scheme != "" && get.Scheme != corev1.URISchemeHTTP {
-			return nil, handler + ".scheme", fmt.Sprintf("port %d is protected, and the sidecar speaks plain HTTP to the app; use HTTP", port)
-		}
 		target.Protocol, target.Path = probe.HTTP, requestURI(get.Path)
+		if get.Scheme == corev1.URISchemeHTTPS {
+			target.Protocol = probe.HTTPS
+		}
 		for _, header := range get.HTTPHeaders {
 			target.Headers = append(target.Headers, probe.Header{Name: header.Name, Value: header.Value})
 		}

@@ -18,17 +18,18 @@ type Protocol string
 
 // The protocols of the kubelet's handlers that cross the network.
 const (
-	HTTP Protocol = "http" // GET path: its status is passed on
-	TCP  Protocol = "tcp"  // a connection: 200, or 502
-	GRPC Protocol = "grpc" // grpc.health.v1.Health/Check of service: 200 when it is SERVING, else 502 or 503
+	HTTP  Protocol = "http"  // GET path: its status is passed on
+	HTTPS Protocol = "https" // likewise, over TLS, with whatever certificate: a kubelet verifies none either
+	TCP   Protocol = "tcp"   // a connection: 200, or 502
+	GRPC  Protocol = "grpc"  // grpc.health.v1.Health/Check of service: 200 when it is SERVING, else 502 or 503
 )
 
 // Target is one question to the app.
 type Target struct {
 	Protocol Protocol `json:"protocol"`
 	Port     uint16   `json:"port"`
-	Path     string   `json:"path,omitempty"`    // of HTTP: path and query, as they go into the request line
-	Headers  []Header `json:"headers,omitempty"` // of HTTP
+	Path     string   `json:"path,omitempty"`    // of HTTP and HTTPS: path and query, as they go into the request line
+	Headers  []Header `json:"headers,omitempty"` // likewise
 	Service  string   `json:"service,omitempty"` // of GRPC; "" is the server as a whole
 }
 
@@ -74,14 +75,14 @@ func (t Target) check() error {
 	switch t.Protocol {
 	case TCP, GRPC:
 		if t.Path != "" || len(t.Headers) > 0 {
-			return fmt.Errorf("path and headers are for %s", HTTP)
+			return fmt.Errorf("path and headers are for %s and %s", HTTP, HTTPS)
 		}
-	case HTTP:
+	case HTTP, HTTPS:
 		if _, err := url.ParseRequestURI(t.Path); err != nil || !strings.HasPrefix(t.Path, "/") {
 			return errors.New("path: must be one of a request line, and begin with /")
 		}
 	default:
-		return fmt.Errorf("protocol: must be %s, %s or %s", HTTP, TCP, GRPC)
+		return fmt.Errorf("protocol: must be %s, %s, %s or %s", HTTP, HTTPS, TCP, GRPC)
 	}
 	for i, h := range t.Headers {
 		if !httpguts.ValidHeaderFieldName(h.Name) || !httpguts.ValidHeaderFieldValue(h.Value) {

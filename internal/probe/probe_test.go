@@ -13,6 +13,7 @@ import (
 func TestATargetIsReadAsItWasWritten(t *testing.T) {
 	for _, want := range []probe.Target{
 		{Protocol: probe.HTTP, Port: 8080, Path: "/healthz?full=1", Headers: []probe.Header{{Name: "X-Probe", Value: "a b"}}},
+		{Protocol: probe.HTTPS, Port: 8443, Path: "/"},
 		{Protocol: probe.TCP, Port: 1},
 		{Protocol: probe.GRPC, Port: 65535, Service: "shop.v1.Cart"},
 	} {
