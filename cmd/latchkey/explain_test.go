@@ -136,8 +136,9 @@ func startPods(t *testing.T, names ...string) (kubeconfig string, pods map[strin
 			Args:         []string{"--bundle=/bundle", "--state=/state", "--pod-ips=$(POD_IP)", "--app-host=127.0.0.1", "--port=8080"},
 			Env:          []corev1.EnvVar{{Name: "POD_IP", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"}}}},
 			VolumeMounts: []corev1.VolumeMount{{Name: "bundle", MountPath: "/bundle"}, {Name: "state", MountPath: "/state"}},
+			// Not /readyz: there is no app.
 			ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{
-				HTTPGet: &corev1.HTTPGetAction{Path: "/readyz", Port: intstr.FromInt32(15020)},
+				HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(15020)},
 			}},
 		}))
 	}

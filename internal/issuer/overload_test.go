@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,36 +59,57 @@ func (c framed) begin(stream uint32) {
 
 func TestAFloodOfRequestsIsTurnedAwayAndPasses(t *testing.T) {
 	w := start(t)
-	// Their bodies are waited for no longer than 5 s, so there are half as many again as there is room for.
+	// Each keeps as many requests open as it may: together half as many again as there is room for, however long it takes to say so, and though
+	// their bodies are waited for no longer than 5 s.
 	const streams = 100
-	flood := make([]framed, 30)
-	for i := range flood {
-		flood[i] = w.framed(t)
-	}
-	for i := range streams {
-		for _, c := range flood {
-			c.begin(uint32(2*i + 1))
-		}
-	}
-	for answered := 0; ; {
-		frame, err := flood[len(flood)-1].ReadFrame()
-		if err != nil {
-			t.Fatal(err)
-		}
-		headers, ok := frame.(*http2.MetaHeadersFrame)
-		if !ok {
-			continue
-		}
-		if headers.PseudoValue("status") == "503" {
-			if got := values(headers, "retry-after"); got != "1" {
-				t.Errorf("503 with Retry-After %q, want 1", got)
+	turnedAway := make(chan string, 1)
+	over := make(chan struct{})
+	var flood sync.WaitGroup
+	for range 30 {
+		c := w.framed(t)
+		flood.Go(func() {
+			for i := range uint32(streams) {
+				c.begin(2*i + 1)
 			}
-			break
-		}
-		if answered++; answered == streams { // because their time was up
-			t.Fatal("nobody was turned away")
-		}
+			for next := uint32(streams); ; {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				frame, err := c.ReadFrame()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				headers, ok := frame.(*http2.MetaHeadersFrame)
+				switch {
+				case !ok:
+					continue
+				case headers.PseudoValue("status") == "503":
+					select {
+					case turnedAway <- values(headers, "retry-after"):
+					default:
+					}
+					return
+				}
+				c.begin(2*next + 1)
+				next++
+			}
+		})
 	}
+	go func() {
+		flood.Wait()
+		close(turnedAway)
+	}()
+	switch got, ok := <-turnedAway; {
+	case !ok:
+		t.Fatal("nobody was turned away")
+	case got != "1":
+		t.Errorf("503 with Retry-After %q, want 1", got)
+	}
+	close(over)
+	flood.Wait()
 	w.eventually("the others are served again", func() bool {
 		a, err := w.try(w.get("/.well-known/jwks.json"))
 		return err == nil && a.status == http.StatusOK
