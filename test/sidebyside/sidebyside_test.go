@@ -264,34 +264,60 @@ func (r *rig) succeeded(p proxy, output string) int {
 	return 0
 }
 
+// processes are those of a proxy: the one that was started, and its children, as the sidecar has one.
+func (r *rig) processes(p proxy) []string {
+	r.Helper()
+	own := strconv.Itoa(p.pid)
+	files, err := filepath.Glob("/proc/" + own + "/task/*/children") // each thread has those that it made
+	check(r, err)
+	all := []string{own}
+	for _, file := range files {
+		children, _ := os.ReadFile(file) // the thread has just ended
+		all = append(all, strings.Fields(string(children))...)
+	}
+	return all
+}
+
 // cpu is the time that the threads of a proxy have run for.
 func (r *rig) cpu(p proxy) time.Duration {
 	r.Helper()
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.pid))
-	check(r, err)
 	var total time.Duration
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			continue // the thread has just ended
-		}
-		ran, _, _ := strings.Cut(string(text), " ")
-		nanoseconds, err := strconv.ParseInt(ran, 10, 64)
+	for _, process := range r.processes(p) {
+		files, err := filepath.Glob("/proc/" + process + "/task/*/schedstat")
 		check(r, err)
-		total += time.Duration(nanoseconds)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				continue // the thread has just ended
+			}
+			ran, _, _ := strings.Cut(string(text), " ")
+			nanoseconds, err := strconv.ParseInt(ran, 10, 64)
+			check(r, err)
+			total += time.Duration(nanoseconds)
+		}
 	}
 	return total
 }
 
-// resident is the memory of a proxy.
+// resident is the memory of a proxy: what its processes have of their own, and the pages of the program's file once.
 func (r *rig) resident(p proxy) int64 {
 	r.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid))
-	check(r, err)
-	_, rest, _ := strings.Cut(string(text), "VmRSS:")
+	var own, file int64
+	for _, process := range r.processes(p) {
+		text, err := os.ReadFile("/proc/" + process + "/status")
+		check(r, err)
+		own += r.kilobytes(string(text), "RssAnon:")
+		file = max(file, r.kilobytes(string(text), "RssFile:"))
+	}
+	return (own + file) << 10
+}
+
+func (r *rig) kilobytes(status, name string) int64 {
+	r.Helper()
+	_, rest, _ := strings.Cut(status, name)
 	kilobytes, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 	check(r, err)
-	return kilobytes << 10
+	return kilobytes
 }
 
 // rate is at how many requests a second latency is measured: what every proxy bears with ease.
