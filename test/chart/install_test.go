@@ -39,7 +39,7 @@ type cluster struct {
 
 func start(t *testing.T) *cluster {
 	t.Helper()
-	running, err := controlplane.Start()
+	running, err := controlplane.StartEmpty()
 	must(t, err)
 	t.Cleanup(func() { must(t, running.Stop()) })
 	c := &cluster{kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
@@ -50,17 +50,6 @@ func start(t *testing.T) *cluster {
 	must(t, err)
 	c.discovery, err = discovery.NewDiscoveryClientForConfig(running.Config)
 	must(t, err)
-	for _, name := range kinds {
-		must(t, c.Delete(t.Context(), crd(name)))
-	}
-	eventually(t, func(ctx context.Context) error {
-		for _, name := range kinds {
-			if err := c.Get(ctx, client.ObjectKey{Name: name}, crd(name)); client.IgnoreNotFound(err) != nil || err == nil {
-				return fmt.Errorf("%s is still there: %w", name, err)
-			}
-		}
-		return nil
-	})
 	return c
 }
 

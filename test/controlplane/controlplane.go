@@ -1,4 +1,4 @@
-// Package controlplane starts a real etcd and kube-apiserver on free loopback ports, with Latchkey's CRDs installed, for tests and for
+// Package controlplane starts a real etcd and kube-apiserver on free loopback ports, with Latchkey's CRDs or empty, for tests and for
 // the demo. It knows where the binaries are (the script build beside it puts them there), and nothing of what is done with them.
 package controlplane
 
@@ -27,11 +27,20 @@ type Cluster struct {
 
 // Start starts a control plane with Latchkey's CRDs installed. It takes about three seconds. The caller stops it.
 func Start() (*Cluster, error) {
+	return start(filepath.Join(Root(), "config", "crd"))
+}
+
+// StartEmpty starts a control plane that has nothing of Latchkey's. The caller stops it.
+func StartEmpty() (*Cluster, error) {
+	return start()
+}
+
+func start(crds ...string) (*Cluster, error) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		return nil, errors.New("KUBEBUILDER_ASSETS is not set: run `make test`, or `export KUBEBUILDER_ASSETS=$(test/controlplane/build)` first")
 	}
 	env := &envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join(Root(), "config", "crd")},
+		CRDDirectoryPaths:     crds,
 		ErrorIfCRDPathMissing: true,
 	}
 	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", ServiceCIDR)
