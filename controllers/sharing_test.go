@@ -116,7 +116,7 @@ func gone(t *testing.T, c client.WithWatch, key *v1alpha1.SigningKey) {
 		t.Fatal(err)
 	}
 	defer watcher.Stop()
-	overdue := time.After(20 * time.Second)
+	overdue := time.After(time.Minute)
 	for {
 		if err := c.Get(ctx, client.ObjectKeyFromObject(key), &v1alpha1.SigningKey{}); apierrors.IsNotFound(err) {
 			return

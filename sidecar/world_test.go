@@ -36,7 +36,7 @@ const (
 	issuerURL = "https://auth.example"
 	audience  = "shop"
 	port      = "8080"
-	patience  = 10 * time.Second // for what should take milliseconds, on a busy machine
+	patience  = time.Minute // for what should take milliseconds, on a busy machine
 )
 
 // world is one pod: a sidecar in front of an app, with the volumes that a kubelet would mount, on loopback addresses of its own.

@@ -25,7 +25,7 @@ import (
 	"github.com/latchkey-dev/latchkey/test/localnode"
 )
 
-const explainPatience = 30 * time.Second
+const explainPatience = time.Minute
 
 // A caller is refused by the real sidecar of a pod, and whoever has the id finds out why by way of the real API server.
 func TestExplainFindsTheDecisionInThePodThatMadeIt(t *testing.T) {

@@ -24,7 +24,7 @@ const (
 	idleConnections = 10_000
 	openStreams     = 2_000
 	podMemory       = 512 << 20 // what the webhook limits the container to
-	patience        = 30 * time.Second
+	patience        = time.Minute
 )
 
 // The pod's memory limit holds while as many callers as the default limits let in keep their connections open.

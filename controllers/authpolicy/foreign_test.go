@@ -37,7 +37,7 @@ func (b *bench) answered(policy string) {
 	select {
 	case <-b.reconciler.Foreign.Changed():
 		b.reconcile(policy)
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		b.Fatal("nothing became of any fetch")
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // patience is how long a test waits for what must come. It is no measure of how fast it should come.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // outcome is one call of a watcher: a file's content, or an error.
 type outcome struct {

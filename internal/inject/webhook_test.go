@@ -50,7 +50,7 @@ const (
 	system = "latchkey-system"
 	image  = "example.com/sidecar:1"
 	// patience bounds every wait; nothing waits for it to pass.
-	patience = 30 * time.Second
+	patience = time.Minute
 )
 
 // controlPlane is started by the first test that needs it.

@@ -247,7 +247,7 @@ func TestATokenServiceStartsAnewWhenItsDatabaseWasSetBack(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), "starting anew") {
 					t.Errorf("got %v, want it to say that it starts anew", err)
 				}
-			case <-time.After(30 * time.Second):
+			case <-time.After(time.Minute):
 				t.Error("it runs on with what it knew")
 			}
 			w.run() // as the kubelet would

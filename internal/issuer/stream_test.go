@@ -208,7 +208,7 @@ func TestTheStreamReadsNoBody(t *testing.T) {
 	r := w.asSidecar(w.get("/revocations?after=0"))
 	r.Body = body
 	r.Header.Set("Content-Type", "multipart/form-data; boundary=x")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	response, err := w.client.Do(r.WithContext(ctx))
 	if err != nil {

@@ -153,7 +153,7 @@ func (w *world) runUnready() (stop func()) {
 			if err != nil {
 				w.t.Errorf("run: %v", err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			w.t.Error("the token service does not stop")
 		}
 		w.checkLog()
@@ -211,7 +211,7 @@ func (w *world) checkLog() {
 // eventually waits for what another goroutine or process is about to do.
 func (w *world) eventually(what string, done func() bool) {
 	w.t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
 	for !done() {

@@ -25,7 +25,7 @@ import (
 )
 
 // patience bounds every wait; nothing waits for it to pass.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // previous is the last chart that was released, as Helm packed it.
 const previous = "test/chart/testdata/latchkey-0.1.0.tgz"

@@ -11,7 +11,7 @@ import (
 )
 
 // patience is how long Await waits. It is never reached unless something is broken.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Await follows object, a named object of the list's kind, until it is as the test wants it.
 func Await[T client.Object](t testing.TB, c client.WithWatch, list client.ObjectList, object T, wanted func(T) bool) {

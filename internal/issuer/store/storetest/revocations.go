@@ -8,7 +8,7 @@ import (
 )
 
 // patience is how long a test waits for what must come. It is no measure of how fast it should come.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func (suite Suite) follows(t *testing.T, open Open) {
 	here, there := opened(t, open), opened(t, open)
