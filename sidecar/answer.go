@@ -80,7 +80,11 @@ func (a *answer) guard(header http.Header) {
 	if a.current == nil || a.current.routes == nil {
 		return
 	}
-	switch adopted := a.passed && a.current.routes.Adopt(header); {
+	adopted := a.passed && a.current.routes.Adopt(header)
+	if adopted || a.caller != nil && gate.Revoked(a.caller) {
+		a.cookies = nil // of a session that is over: there may be another by now
+	}
+	switch {
 	case len(a.cookies) > 0 || adopted:
 		for name := range header {
 			if name == "Expires" || name == "Surrogate-Control" || strings.HasSuffix(name, "Cache-Control") { // RFC 9213 has more of the last

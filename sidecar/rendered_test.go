@@ -81,6 +81,9 @@ func (s *session) serve(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Set-Cookie", clear)
 		w.WriteHeader(http.StatusNoContent)
 		return
+	case r.URL.Path == "/logout-all":
+		refuse(http.StatusUnauthorized, "invalid_token")
+		return
 	case r.URL.Path == "/login":
 	case s.ended || own == "":
 		refuse(http.StatusUnauthorized, "no_session")

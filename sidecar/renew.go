@@ -16,7 +16,7 @@ const reasonRenewed = "session_renewed"
 // and the verdict on it. A session that cannot be renewed leaves both as they are: it depends on the rule what comes of it.
 //
 // Where the browser can, it is told to ask once more before the app is asked at all. A new refresh token that waited for a slow app would come too
-// late, or never: the one before is good for seconds only, and to use it after that looks like theft.
+// late, or never: the one before is good for seconds only, and to use it after that looks like theft. That a session has ended comes so, too.
 func (f *front) renew(w *answer, r *http.Request, path string, verdict gate.Verdict) (_ *http.Request, _ gate.Verdict, answered bool) {
 	renewal := w.current.routes.Renew(r, time.Now())
 	if renewal.Outcome == tokenservice.NotRenewed {
@@ -37,7 +37,17 @@ func (f *front) renew(w *answer, r *http.Request, path string, verdict gate.Verd
 			f.askAgain(w, r, path)
 			return r, verdict, true
 		}
-	case tokenservice.Ended, tokenservice.NotRenewed:
+	case tokenservice.Ended:
+		// To a browser that waits for the app, it would come when somebody may have signed in by another tab.
+		switch {
+		case !verdict.Allow || len(w.cookies) == 0:
+		case !renewal.Recalled && repeatable(r):
+			f.askAgain(w, r, path)
+			return r, verdict, true
+		default:
+			w.cookies = nil
+		}
+	case tokenservice.NotRenewed:
 	}
 	return r, verdict, false
 }

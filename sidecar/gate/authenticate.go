@@ -95,12 +95,17 @@ func (g *Gate) withdrawn(caller *Caller, now time.Time) Reason {
 	switch {
 	case caller.revoked == nil:
 		return ""
-	case caller.revoked.Revoked(caller.session, caller.expires):
+	case Revoked(caller):
 		return ReasonRevoked
 	case g.bound > 0 && now.Sub(caller.revoked.Confirmed()) > g.bound:
 		return ReasonRevocationsUnknown
 	}
 	return ""
+}
+
+// Revoked reports whether the session of a caller has ended before its time.
+func Revoked(caller *Caller) bool {
+	return caller.revoked != nil && caller.revoked.Revoked(caller.session, caller.expires)
 }
 
 // Recheck says why the token of a caller that was taken before is refused now, or "". It is for what lasts longer than the judging of a request. A

@@ -86,17 +86,7 @@ func (s *Routes) logoutByForm(w http.ResponseWriter, r *http.Request, route, wan
 	if !sound {
 		onward = s.signIn
 	}
-	out := s.request(r, route, forwarded)
-	out.Header.Del("Content-Type")
-	header := r.Header
-	if _, times := credential.Cookie(header, credential.AccessCookie); route == "/logout-all" && times == 0 {
-		if renewal := s.Renew(r, time.Now()); renewal.Outcome == Renewed {
-			header = credential.WithAccess(header, renewal.Access)
-			w.Header()["Set-Cookie"] = renewal.Cookies // should it not go on
-		}
-	}
-	translate(header, out.Header, route == "/logout-all")
-	told, err := s.ask(r.Context(), out)
+	told, err := s.logout(w, r, route)
 	switch {
 	case err != nil:
 		reason, status := s.unanswered(r, err)
@@ -111,6 +101,35 @@ func (s *Routes) logoutByForm(w http.ResponseWriter, r *http.Request, route, wan
 		w.Header().Set("Retry-After", "2")
 		s.refuse(w, r, http.StatusServiceUnavailable, ReasonUnreachable)
 	}
+}
+
+// logout has the token service end the request's session, or all of its user's. For these it wants a good access token, so where there is none, the
+// session is renewed first. It says 401 only where nobody is signed in.
+func (s *Routes) logout(w http.ResponseWriter, r *http.Request, route string) (*reply, error) {
+	told, err := s.askToEnd(r, route, r.Header)
+	if err != nil || told.status != http.StatusUnauthorized {
+		return told, err
+	}
+	renewal := s.Renew(r, time.Now())
+	w.Header()["Set-Cookie"] = renewal.Cookies // should it not go on
+	switch renewal.Outcome {
+	case Ended, NotRenewed:
+		return told, nil
+	case Renewed:
+		told, err = s.askToEnd(r, route, credential.WithAccess(r.Header, renewal.Access))
+	case Unavailable:
+	}
+	if err == nil && told.status == http.StatusUnauthorized {
+		told.status = http.StatusServiceUnavailable
+	}
+	return told, err
+}
+
+func (s *Routes) askToEnd(r *http.Request, route string, header http.Header) (*reply, error) {
+	out := s.request(r, route, forwarded)
+	out.Header.Del("Content-Type")
+	translate(header, out.Header, route == "/logout-all")
+	return s.ask(r.Context(), out)
 }
 
 // unanswered logs why there is no answer that could be used, and says what to tell.

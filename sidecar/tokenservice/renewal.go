@@ -42,6 +42,9 @@ const (
 	recall = 2 * time.Second
 	// maxFlights bounds how many outcomes are remembered. Beyond, requests that come late ask for themselves.
 	maxFlights = 10_000
+	// maxUnderWay bounds the renewals that are under way: anybody can make up refresh tokens, and hang up. Each takes a millisecond or two, unless the
+	// token service is slow.
+	maxUnderWay = 256
 	// maxRefresh is more than any refresh token is long.
 	maxRefresh = 256
 )
@@ -59,6 +62,9 @@ func (s *Routes) Renew(r *http.Request, now time.Time) Renewal {
 	out.Header.Set("Cookie", refreshCookie+"="+token)
 	ctx := context.WithoutCancel(r.Context()) // the others wait as well
 	joined, recalled := s.flights.join(sha256.Sum256([]byte(token+" "+out.Header.Get("X-Forwarded-For"))), now, func() Renewal { return s.renew(ctx, out) })
+	if joined == nil {
+		return Renewal{Outcome: Unavailable}
+	}
 	select {
 	case <-joined.done:
 	case <-r.Context().Done():
@@ -88,9 +94,10 @@ func (s *Routes) renew(ctx context.Context, out *http.Request) Renewal {
 
 // flights are the renewals that are under way, and those that ended a moment ago.
 type flights struct {
-	mu    sync.Mutex
-	by    map[[sha256.Size]byte]*flight
-	swept time.Time
+	mu       sync.Mutex
+	by       map[[sha256.Size]byte]*flight
+	underWay int
+	swept    time.Time
 }
 
 // flight is one renewal.
@@ -100,7 +107,7 @@ type flight struct {
 	landed  time.Time // guarded by flights.mu; zero while it is under way
 }
 
-// join returns the flight of this key, which it starts where there is none, and whether it had landed before.
+// join returns the flight of this key, which it starts where there is none, and whether it had landed before; nil: too many are under way.
 func (f *flights) join(key [sha256.Size]byte, now time.Time, fly func() Renewal) (joined *flight, landed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -108,15 +115,20 @@ func (f *flights) join(key [sha256.Size]byte, now time.Time, fly func() Renewal)
 	if there := f.by[key]; there != nil {
 		return there, !there.landed.IsZero()
 	}
+	if f.underWay >= maxUnderWay {
+		return nil, false
+	}
 	started := &flight{done: make(chan struct{})}
 	if f.by == nil {
 		f.by = map[[sha256.Size]byte]*flight{}
 	}
 	f.by[key] = started
+	f.underWay++
 	go func() {
 		started.renewal = fly()
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		f.underWay--
 		if started.landed = time.Now(); len(f.by) > maxFlights {
 			delete(f.by, key)
 		}
