@@ -25,7 +25,7 @@ func checkHealth(ctx context.Context, client *http.Client, address, service stri
 	if err != nil {
 		return false, err
 	}
-	request.Header = http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}, "User-Agent": {"kube-probe/latchkey"}}
+	request.Header = http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}, "User-Agent": {probeAgent}}
 	response, err := client.Do(request)
 	if err != nil {
 		return false, err

@@ -27,6 +27,9 @@ type probes struct {
 	grpc    *http.Client
 }
 
+// probeAgent is as much like the kubelet's User-Agent as can be said without passing on what anybody may have sent.
+const probeAgent = "kube-probe/latchkey"
+
 // probeLimit only bounds what a prober that never hangs up can hold; the kubelet hangs up at the probe's own timeoutSeconds.
 const probeLimit = time.Minute
 
@@ -130,7 +133,7 @@ func (p *probes) get(r *http.Request, address string, target probe.Target) (int,
 		// Apps that check the Host header know the pod's address and their own port from the kubelet.
 		request.Host = net.JoinHostPort(local.IP.String(), strconv.Itoa(int(target.Port)))
 	}
-	for name, value := range map[string]string{"User-Agent": r.UserAgent(), "Accept": "*/*"} {
+	for name, value := range map[string]string{"User-Agent": probeAgent, "Accept": "*/*"} {
 		if request.Header[name] == nil {
 			request.Header.Set(name, value)
 		}

