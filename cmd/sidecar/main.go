@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/latchkey-dev/latchkey/sidecar"
 	"github.com/latchkey-dev/latchkey/sidecar/keeper"
 )
@@ -27,6 +29,12 @@ func run() int {
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "latchkey-sidecar: %v\nlatchkey-sidecar --help lists the flags.\n", err)
 		return 2
+	}
+	// Another container may have this process's user and share the pod's process namespace. It shall not read memory, files or sockets of what judges its
+	// callers. Parent and child come by here.
+	if err = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		fmt.Fprintf(os.Stderr, "latchkey-sidecar: keep others of the same user out of this process: %v\n", err)
+		return 1
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: config.LogLevel}))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
