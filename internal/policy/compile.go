@@ -40,6 +40,7 @@ func Compile(d Document) (*Program, error) {
 		return nil, errs
 	}
 
+	p.visible = budget.sees
 	for i, r := range d.Rules {
 		p.fill(&p.rules[i], r)
 	}
@@ -153,7 +154,10 @@ func (p *Program) fill(r *rule, from Rule) {
 		r.access = AccessAuthenticated
 	}
 	for _, one := range from.Claims {
-		r.requirements = append(r.requirements, p.compileRequirement(one))
+		r.requirements = append(r.requirements, p.questions.requirement(one))
 	}
-	r.scopes, r.scope = slices.Clone(from.Scopes), strings.Join(from.Scopes, " ")
+	for _, scope := range from.Scopes {
+		r.scopes = append(r.scopes, p.questions.scope(scope))
+	}
+	r.scope = strings.Join(from.Scopes, " ")
 }

@@ -89,6 +89,7 @@ var environments = sync.OnceValue(func() map[subject]*cel.Env {
 type budget struct {
 	count int
 	cost  uint64
+	sees  visible // to these expressions
 }
 
 func newBudget() *budget { return &budget{} }
@@ -138,6 +139,7 @@ func (b *budget) compile(c check, source string, about subject, refuse func(*cel
 			estimate.Max, maxCost, assumedSize, assumedSize))
 		return nil
 	}
+	b.sees.to(ast.NativeRep().Expr())
 	before := b.cost
 	b.cost += estimate.Max
 	if before <= maxTotalCost && b.cost > maxTotalCost {

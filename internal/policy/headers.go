@@ -124,17 +124,20 @@ func fold(dst []byte, name string) []byte {
 	return dst
 }
 
-// Identify calls set with each identity header that the claims of a verified token give a value, in document order.
+// Identify returns the values that the claims of a verified token give the identity headers, in the order of Headers, and "" for those that are not
+// to be set.
 //
 // A string is sent as it is, a number or boolean as JSON writes it, and a list of these joined by commas. What a header cannot carry so that
 // the app reads back the same sets no header: null, objects, lists in lists, empty strings, control characters, white space at the ends, which
 // HTTP takes away, and a list with a comma inside an element, which would become two.
-func (p *Program) Identify(claims map[string]any, set func(name, value string)) {
-	for i, header := range p.headers {
-		if value, ok := headerValue(p.values[i].in(claims)); ok {
-			set(header.Name, value)
+func (p *Program) Identify(claims map[string]any) []string {
+	values := make([]string, len(p.values))
+	for i, at := range p.values {
+		if value, ok := headerValue(at.in(claims)); ok {
+			values[i] = value
 		}
 	}
+	return values
 }
 
 func headerValue(claim any) (string, bool) {

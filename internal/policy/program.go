@@ -11,7 +11,8 @@ type Program struct {
 	index     *index
 	fallback  rule
 	headers   []Header
-	named     []string                  // claims that rules require, each once
+	questions questions                 // of rules, to claims
+	visible   visible                   // to expressions
 	values    []claimAt                 // of headers
 	stripped  map[string]struct{}       // folded names
 	initials  [maxHeaderName + 1]uint32 // of the names in stripped, by length
@@ -21,9 +22,9 @@ type Program struct {
 
 type rule struct {
 	access       Access
-	requirements []requirement
-	scopes       []string
-	scope        string // all of scopes, with spaces between them
+	requirements []int  // questions
+	scopes       []int  // questions
+	scope        string // all scopes, with spaces between them
 	expression   *expression
 }
 
@@ -110,7 +111,7 @@ func (d Decision) Status() int {
 // judgements allow is allowed. The strictest speaks: the first of them where several are equally strict. Expressions always see the path as it is.
 func (p *Program) Decide(r Request, claims *Claims) Decision {
 	if claims != nil && claims.program != p {
-		claims = p.Read(claims.all) // what another program has found says nothing here
+		claims = nil // what another program has read says nothing here
 	}
 	switch {
 	case !isMethod(r.Method):
@@ -175,18 +176,18 @@ func (r *rule) decide(index int, request Request, claims *Claims) Decision {
 	case claims == nil:
 		return Decision{Reason: ReasonTokenRequired, Rule: index}
 	}
-	for i := range r.requirements {
-		if !r.requirements[i].metBy(claims) {
+	for _, requirement := range r.requirements {
+		if !claims.isMet(requirement) {
 			return Decision{Reason: ReasonClaimsNotMet, Rule: index}
 		}
 	}
 	for _, scope := range r.scopes {
-		if !hasScope(claims.all, scope) {
+		if !claims.isMet(scope) {
 			return Decision{Reason: ReasonInsufficientScope, Rule: index}
 		}
 	}
 	if r.expression != nil {
-		if reason := r.expression.judge(request, claims.all); reason != "" {
+		if reason := r.expression.judge(request, claims.seen); reason != "" {
 			return Decision{Reason: reason, Rule: index}
 		}
 	}

@@ -32,12 +32,23 @@ type Caller struct {
 	KeyID   string // of the key that signed the token
 
 	claims  *policy.Claims
-	headers []identityHeader
+	headers []string // the values of the gate's identity headers; "" where the app gets none
 	expires time.Time
 	until   time.Time // from then on the token is refused
 
 	revoked *revocation.Set // nil: the issuer has no token service that could revoke anything
 	session string          // revocation.SessionHash; "" for a token without session
+}
+
+// size is about how many bytes of memory the caller takes.
+func (c *Caller) size() int {
+	const own = 256
+	size := own + len(c.Subject) + len(c.session) + c.claims.Size()
+	for _, value := range c.headers {
+		const header = 16
+		size += header + len(value)
+	}
+	return size
 }
 
 func (c *Caller) claimsOrNil() *policy.Claims {
@@ -66,7 +77,8 @@ func (r refused) passes() bool {
 // authenticate returns whom the token speaks for, or why it is refused. It waits, for a moment and no longer than ctx, if a foreign issuer
 // has to be asked about its key.
 func (g *Gate) authenticate(ctx context.Context, token string, now time.Time) (*Caller, Token, refused) {
-	caller, result := g.known.get(token), TokenCached
+	known := identify(token)
+	caller, result := g.known.get(known), TokenCached
 	// The cache judges no time: what has ended goes to the verifier like a token never seen, which says why it is refused.
 	if caller == nil || !now.Before(caller.until) {
 		verified, err := g.verify(token, now)
@@ -82,7 +94,7 @@ func (g *Gate) authenticate(ctx context.Context, token string, now time.Time) (*
 		}
 		verified.Claims = claims
 		caller, result = g.newCaller(verified), TokenVerified
-		g.known.put(strings.Clone(token), caller) // the header that it is a part of may be long
+		g.known.put(known, caller)
 	}
 	if withdrawn := g.withdrawn(caller, now); withdrawn != "" {
 		return nil, TokenRefused, refused{reason: withdrawn}
@@ -152,11 +164,32 @@ func reasonOf(err error) Reason {
 
 func (g *Gate) newCaller(token *verify.Token) *Caller {
 	caller := &Caller{
-		Issuer: token.Issuer, Subject: token.Subject, KeyID: token.KeyID, claims: g.program.Read(token.Claims), headers: g.identify(token.Claims),
+		Issuer: token.Issuer, Subject: token.Subject, KeyID: token.KeyID, claims: g.program.Read(token.Claims), headers: g.program.Identify(token.Claims),
 		expires: token.Expires, until: token.ValidUntil, revoked: g.revoked[token.Issuer],
 	}
 	if caller.revoked != nil && token.SessionID != "" {
 		caller.session = revocation.SessionHash(token.Issuer, token.SessionID)
 	}
+	caller.detach()
 	return caller
+}
+
+// detach gives the caller's texts memory of their own, in one piece: so far they are parts of the token's, all of which they would keep.
+func (c *Caller) detach() {
+	size := len(c.Subject)
+	for _, value := range c.headers {
+		size += len(value)
+	}
+	var whole strings.Builder
+	whole.Grow(size)
+	whole.WriteString(c.Subject)
+	for _, value := range c.headers {
+		whole.WriteString(value)
+	}
+	rest := whole.String()
+	take := func(text *string) { *text, rest = rest[:len(*text)], rest[len(*text):] }
+	take(&c.Subject)
+	for i := range c.headers {
+		take(&c.headers[i])
+	}
 }

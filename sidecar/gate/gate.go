@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,7 @@ type Gate struct {
 	refetch  map[string]Refetcher
 	bound    time.Duration // how old what is known of revocations may be; 0: of any age
 	known    *cache
+	headers  []string // canonical names of the identity headers
 	sources  *credential.Sources
 	origins  *crossorigin.Policy
 	keyIDs   []string
@@ -101,6 +103,9 @@ func New(b *bundle.Bundle, revoked map[string]*revocation.Set, refetch map[strin
 	gate := &Gate{
 		program: program, claims: claims, revoked: revoked, refetch: refetch, bound: b.RevocationBound, known: newCache(cachedTokens, cachedBytes),
 		sources: sources, origins: origins,
+	}
+	for _, header := range program.Headers() {
+		gate.headers = append(gate.headers, http.CanonicalHeaderKey(header.Name))
 	}
 	if len(issuers) > 0 {
 		if gate.verifier, err = verify.New(issuers); err != nil {

@@ -2,20 +2,6 @@ package gate
 
 import "net/http"
 
-// identityHeader is one header that the app knows the caller by.
-type identityHeader struct {
-	name   string // canonical
-	values []string
-}
-
-func (g *Gate) identify(claims map[string]any) []identityHeader {
-	var headers []identityHeader
-	g.program.Identify(claims, func(name, value string) {
-		headers = append(headers, identityHeader{http.CanonicalHeaderKey(name), []string{value}})
-	})
-	return headers
-}
-
 // Introduce turns the request that came with a request into those that the app gets: identity headers are taken out, whoever sent them and
 // however they are spelt, and set from the caller's verified claims. Without a caller the app sees none.
 //
@@ -41,8 +27,10 @@ func (g *Gate) Introduce(in, out *http.Request, caller *Caller) {
 		}
 	}
 	if caller != nil {
-		for _, identity := range caller.headers {
-			header[identity.name] = identity.values
+		for i, value := range caller.headers {
+			if value != "" {
+				header[g.headers[i]] = caller.headers[i : i+1 : i+1]
+			}
 		}
 	}
 }
