@@ -146,7 +146,7 @@ type session struct{ access, refresh string }
 var web = &http.Client{
 	Transport:     &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	Timeout:       5 * time.Second,
+	Timeout:       patience,
 }
 
 // answer is what came back.

@@ -44,10 +44,14 @@ func TestAKilledSidecarFailsClosedAndComesBack(t *testing.T) {
 	})
 	t.Logf("back after %s; %d requests were refused meanwhile", time.Since(killed).Round(time.Millisecond), refused)
 
-	after := a.pods()[0]
-	if got, want := restarts(after, sidecar), restarts(pod, sidecar)+1; after.UID != pod.UID || got != want {
-		t.Errorf("the sidecar of pod %s has restarted %d times, want %d in pod %s", after.Name, got, want, pod.Name)
-	}
+	var after corev1.Pod
+	eventually(t, func(context.Context) error { // the kubelet tells the API server a moment later
+		after = a.pods()[0]
+		if got, want := restarts(after, sidecar), restarts(pod, sidecar)+1; after.UID != pod.UID || got != want {
+			return fmt.Errorf("the sidecar of pod %s has restarted %d times, want %d in pod %s", after.Name, got, want, pod.Name)
+		}
+		return nil
+	})
 	if got := restarts(after, "app"); got != 0 {
 		t.Errorf("the app has restarted %d times, want none", got)
 	}

@@ -110,7 +110,7 @@ func (a *app) ways() []way {
 	bridge, err := net.InterfaceByName("latchkey0")
 	must(a.T, err)
 	from := func(dial func(context.Context, string, string) (net.Conn, error)) *http.Client {
-		return &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+		return &http.Client{Timeout: attempt, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
 	}
 	here, there, itself := from(new(net.Dialer).DialContext), from(neighbour.DialContext), from(inside.DialContext)
 	url := func(address string) string { return "http://" + net.JoinHostPort(address, "8080") }
@@ -172,9 +172,13 @@ func everyWay(t *testing.T, namespace string, changes ...func(*unstructured.Unst
 	token, pod, ways := a.signIn("alice").access, a.pods()[0], a.ways()
 	for _, w := range ways {
 		for token, want := range map[string]int{"": http.StatusUnauthorized, token: http.StatusOK} {
-			if got, err := w.try(t.Context(), token); err != nil || got != want {
-				t.Errorf("%s, with a token: %v: got %d, %v; want %d", w.name, token != "", got, err, want)
-			}
+			eventually(t, func(ctx context.Context) error { // kube-proxy and what finds neighbours take a moment
+				got, err := w.try(ctx, token)
+				if err == nil && got != want {
+					t.Errorf("%s, with a token: %v: got %d, want %d", w.name, token != "", got, want)
+				}
+				return err
+			})
 		}
 	}
 
@@ -184,7 +188,9 @@ func everyWay(t *testing.T, namespace string, changes ...func(*unstructured.Unst
 	asked, refused := 0, 0
 	for _, w := range ways {
 		callers.Go(func() {
-			for ctx.Err() == nil {
+			pace := time.NewTicker(5 * time.Millisecond)
+			defer pace.Stop()
+			for ; ctx.Err() == nil; <-pace.C {
 				status, err := w.try(ctx, "")
 				mu.Lock()
 				asked++
@@ -247,7 +253,7 @@ func rollingRestart(t *testing.T, namespace string, changes ...func(*unstructure
 	for kind, method := range map[string]string{"new connections": http.MethodGet, "kept connections": http.MethodGet, "POST on kept connections": http.MethodPost} {
 		for range 2 {
 			callers.Go(func() {
-				own := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: kind == "new connections"}}
+				own := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: kind == "new connections"}}
 				pace := time.NewTicker(10 * time.Millisecond)
 				defer pace.Stop()
 				for ctx.Err() == nil {
@@ -277,7 +283,7 @@ func rollingRestart(t *testing.T, namespace string, changes ...func(*unstructure
 	}
 	before := a.pods()
 	run(t, "kubectl", "--namespace", a.namespace, "rollout", "restart", "deployment/quickstart")
-	run(t, "kubectl", "--namespace", a.namespace, "rollout", "status", "deployment/quickstart", "--timeout=2m")
+	run(t, "kubectl", "--namespace", a.namespace, "rollout", "status", "deployment/quickstart", "--timeout", patience.String())
 	eventually(t, func(ctx context.Context) error { // also the end of those that are replaced
 		var all corev1.PodList
 		if err := kube.List(ctx, &all, client.InNamespace(a.namespace), appLabel); err != nil {
@@ -447,9 +453,9 @@ spec:
     image: ghcr.io/latchkey-dev/anyapp:dev
     args: [--listen=127.0.0.1:8080, --listen-grpc=127.0.0.1:9090]
     ports: [{name: http, containerPort: 8080}, {name: grpc, containerPort: 9090}]
-    startupProbe: {tcpSocket: {port: grpc}, periodSeconds: 1}
-    livenessProbe: {grpc: {port: 9090}, periodSeconds: 1, failureThreshold: 2}
-    readinessProbe: {httpGet: {port: http, path: /ready, httpHeaders: [{name: X-Key, value: of the author}]}, periodSeconds: 1}
+    startupProbe: {tcpSocket: {port: grpc}, periodSeconds: 1, failureThreshold: 60, timeoutSeconds: 10}
+    livenessProbe: {grpc: {port: 9090}, periodSeconds: 1, failureThreshold: 2, timeoutSeconds: 10}
+    readinessProbe: {httpGet: {port: http, path: /ready, httpHeaders: [{name: X-Key, value: of the author}]}, periodSeconds: 1, timeoutSeconds: 10}
     lifecycle:
       postStart: {httpGet: {port: http, path: /started, httpHeaders: [{name: Host, value: shop.example}]}}
       preStop: {httpGet: {port: 8080, path: /stopping}}
@@ -464,7 +470,7 @@ spec:
 
 	// Liveness is honest: the app says by gRPC that it is broken, and is restarted; its sidecar is not. Nobody but those in the pod may tell it to.
 	inside := podnet.At(t, node(t, "network", found[0].Status.PodIP))
-	breaker := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: inside.DialContext, DisableKeepAlives: true}}
+	breaker := &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: inside.DialContext, DisableKeepAlives: true}}
 	response, err := breaker.Post("http://127.0.0.1:8080/break", "", nil)
 	must(t, err)
 	_ = response.Body.Close()
