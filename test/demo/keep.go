@@ -16,12 +16,14 @@ func (d *demo) keep(ctx context.Context) {
 		kubectl = filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl")
 	}
 	s := d.screen
-	// The checks have left no pair that is good for long.
-	if _, err := d.try(ctx, func(t *trial) { t.must(t.use(t.signIn(alice))) }); err != nil {
+	s.chapter("It is yours")
+	s.note(indent("So that there is something to see, tokens are good for a minute from now on, and keys take turns:\n\n"))
+	if _, err := d.try(ctx, (*trial).enliven); err != nil {
 		s.trouble(err)
 	}
-	s.chapter("It is yours")
-	s.note(indent("In another shell, in the repository's directory:\n\n"))
+	s.note(indent("Open this page, in Chromium or a browser of its family: others keep such cookies over https alone\n\n"))
+	s.title(indent(d.vars.expand("$APP" + page)))
+	s.note("\n" + indent("In another shell, in the repository's directory:\n\n"))
 	s.command(". " + d.relative(d.vars.file))
 	s.command("export KUBECONFIG=$PWD/" + d.relative(d.kubeconfig()))
 	if kubectl != "kubectl" {
@@ -30,7 +32,7 @@ func (d *demo) keep(ctx context.Context) {
 	s.note("\n" + indent("Be alice; or sign in as bob, whose password is: can we fix it"))
 	s.command(as("$ACCESS").curl())
 	s.command(bob.curl())
-	s.note("\n" + indent("An access token is good for five minutes: sign in for another. A refresh token is good once: used again after two seconds it\n"+
+	s.note("\n" + indent("An access token is good for a minute: sign in for another. A refresh token is good once: used again after two seconds it\n"+
 		"counts as stolen, and ends the session"))
 	s.command(`ACCESS=$(` + strings.Replace(alice.curl(), "curl -i", "curl -s", 1) + ` | sed 's/.*"access_token":"\([^"]*\).*/\1/')`)
 	s.command(refreshWith("$REFRESH").curl())
@@ -60,6 +62,16 @@ func (d *demo) keep(ctx context.Context) {
 	s.title("\n" + margin + "Ctrl-C ends it all.")
 	<-ctx.Done()
 	s.blank()
+}
+
+// page is where the quickstart's app shows what goes on.
+const page = "/public/"
+
+// enliven makes tokens and keys change while somebody looks, and leaves a new pair, since the checks have left none that is good for long.
+func (t *trial) enliven() {
+	t.patch("tokenissuer", `{"spec":{"accessToken":{"ttl":"1m"}}}`)
+	t.patch("signingkey", `{"spec":{"rotateEvery":"45s","publishLead":"15s","retain":"2m"}}`)
+	t.must(t.use(t.signIn(alice)))
 }
 
 // killing is the command that kills what runs of a program among the children of a process, and nothing of another demo's. It goes by the

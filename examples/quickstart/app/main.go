@@ -1,4 +1,5 @@
-// Command app is what the quickstart protects: a server that knows nothing of tokens, and answers every request with what it was sent.
+// Command app is what the quickstart protects: a server that knows nothing of tokens, and answers every request with what it was sent. It also
+// has a page for browsers, which shows what goes on.
 package main
 
 import (
@@ -57,18 +58,23 @@ type echo struct {
 func handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		hello := r.Header.Get("X-Auth-Subject")
-		if hello == "" {
-			hello = "stranger"
-		}
-		body, err := json.MarshalIndent(echo{hello, r.Method, r.URL.Path, r.Header}, "", "  ")
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(append(body, '\n')) // who has hung up needs no answer
-	})
+	mux.Handle("GET /public/{$}", page("/public"))
+	mux.Handle("GET /public/page/", page("/public/page"))
+	mux.HandleFunc("/public", answer) // which would be sent to /public/ otherwise
+	mux.HandleFunc("/", answer)
 	return mux
+}
+
+func answer(w http.ResponseWriter, r *http.Request) {
+	hello := r.Header.Get("X-Auth-Subject")
+	if hello == "" {
+		hello = "stranger"
+	}
+	body, err := json.MarshalIndent(echo{hello, r.Method, r.URL.Path, r.Header}, "", "  ")
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(body, '\n')) // who has hung up needs no answer
 }

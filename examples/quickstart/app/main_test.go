@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -40,6 +42,49 @@ func TestTheAppAnswersWithWhatItWasSent(t *testing.T) {
 				t.Errorf("answer (-got +want):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestThePageNeedsNothingButTheAppsOwnFiles(t *testing.T) {
+	get := func(path string) *httptest.ResponseRecorder {
+		answer := httptest.NewRecorder()
+		handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
+		return answer
+	}
+	index := get("/public/")
+	if got, want := index.Code, http.StatusOK; got != want {
+		t.Fatalf("status is %d, want %d", got, want)
+	}
+	if got := index.Header().Get("Content-Security-Policy"); !strings.HasPrefix(got, "default-src 'self';") || strings.Contains(got, "unsafe") {
+		t.Errorf("Content-Security-Policy is %q, want nothing but what comes from here", got)
+	}
+	pending, loaded := []string{}, map[string]bool{}
+	want := func(from string, references [][]string) {
+		for _, reference := range references {
+			pending = append(pending, path.Join(path.Dir(from), reference[1]))
+		}
+	}
+	want("/public/x", regexp.MustCompile(`(?:src|href)="([^"#]+)"`).FindAllStringSubmatch(index.Body.String(), -1))
+	for len(pending) > 0 {
+		name := pending[0]
+		pending = pending[1:]
+		if loaded[name] {
+			continue
+		}
+		loaded[name] = true
+		file := get(name)
+		if file.Code != http.StatusOK || strings.HasPrefix(file.Header().Get("Content-Type"), "application/json") {
+			t.Errorf("%s is needed and not there: %d", name, file.Code)
+		}
+		if strings.HasSuffix(name, ".js") {
+			want(name, regexp.MustCompile(`(?m)^(?:import|export) .* from "([^"]+)";`).FindAllStringSubmatch(file.Body.String(), -1))
+		}
+	}
+	if !loaded["/public/page/latchkey/client.js"] {
+		t.Errorf("@latchkey/client is not loaded; only %v", loaded)
+	}
+	if got, want := get("/public").Header().Get("Content-Type"), "application/json"; got != want {
+		t.Errorf("/public is %q, want %q: what the app was sent", got, want)
 	}
 }
 
