@@ -19,6 +19,7 @@ type Project struct {
 	// Dir is where scripts that import the packages belong. It is the test's own.
 	Dir  string
 	node string
+	npm  string
 	args []string
 }
 
@@ -26,8 +27,7 @@ type Project struct {
 // runs scripts of its own. Node.js and npm are installed if they are missing: see package debian.
 func Install(t testing.TB, from string) *Project {
 	t.Helper()
-	p := &Project{Dir: t.TempDir(), node: debian.Program(t, "node", "nodejs")}
-	npm := debian.Program(t, "npm", "npm")
+	p := &Project{Dir: t.TempDir(), node: debian.Program(t, "node", "nodejs"), npm: debian.Program(t, "npm", "npm")}
 	for _, name := range []string{"package.json", "package-lock.json"} {
 		text, err := os.ReadFile(filepath.Join(from, name))
 		if err != nil {
@@ -38,7 +38,7 @@ func Install(t testing.TB, from string) *Project {
 		}
 		p.Write(t, name, string(text))
 	}
-	ci := exec.CommandContext(t.Context(), npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	ci := exec.CommandContext(t.Context(), p.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 	ci.Dir = p.Dir
 	if output, err := ci.CombinedOutput(); err != nil {
 		t.Fatalf("npm ci: %v\n%s", err, output)
@@ -77,6 +77,18 @@ func (p *Project) Copy(t testing.TB, from string, names ...string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Pack packs the directory as it would be published, and returns the archive's name in there. What it is made of must have been built.
+func (p *Project) Pack(t testing.TB) string {
+	t.Helper()
+	pack := exec.CommandContext(t.Context(), p.npm, "pack", "--ignore-scripts", "--silent")
+	pack.Dir = p.Dir
+	name, err := pack.Output()
+	if err != nil {
+		t.Fatalf("npm pack: %v", err)
+	}
+	return strings.TrimSpace(string(name))
 }
 
 // Node runs a script of the directory, and returns what it prints, without white space around it.

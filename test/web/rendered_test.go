@@ -21,7 +21,7 @@ import (
 // startPages runs two more pods of the same token service: replicas of an app that renders its pages on the server.
 func (w *world) startPages() {
 	w.Helper()
-	w.serve(w.network+"6:8443", pages(), nil)
+	serve(w, w.network+"6:8443", pages(), nil)
 	b := w.bundle()
 	b.Policy = policy.Document{
 		Rules:   []policy.Rule{{Paths: []policy.Path{{Exact: "/sign-in"}}, Access: policy.AccessAnonymous}},
@@ -30,7 +30,7 @@ func (w *world) startPages() {
 	}
 	b.Session.ServerRendered = &bundle.ServerRendered{SignInPath: "/sign-in"}
 	w.startPod("pages-", "5", "6", b)
-	w.serve(w.network+"8:8443", pages(), nil)
+	serve(w, w.network+"8:8443", pages(), nil)
 	w.startPod("more-pages-", "7", "8", b) // the browser never meets this one
 }
 

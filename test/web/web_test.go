@@ -20,13 +20,14 @@ const (
 	compiler = "node_modules/typescript/bin/tsc"
 	runner   = "node_modules/vitest/vitest.mjs"
 	linter   = "node_modules/publint/src/cli.js"
+	typing   = "node_modules/@arethetypeswrong/cli/dist/index.js"
 )
 
 func TestTheBrowsersHalf(t *testing.T) {
 	t.Setenv("NO_COLOR", "1") // what is printed is kept in files
 	source := filepath.Join(controlplane.Root(), "web", "client")
 	project := npm.Install(t, source)
-	project.Copy(t, source, "README.md", "browser", "src", "test", "tsconfig.json", "tsconfig.build.json", "vitest.config.ts")
+	project.Copy(t, source, "LICENSE", "README.md", "browser", "quickstart", "src", "test", "tsconfig.json", "tsconfig.build.json", "vitest.config.ts")
 	run := func(t *testing.T, script string, args ...string) string {
 		t.Helper()
 		output, err := project.Node(t, script, args...)
@@ -53,14 +54,24 @@ func TestTheBrowsersHalf(t *testing.T) {
 		}
 		run(t, compiler)
 	})
-	t.Run("the package is one that npm can publish", func(t *testing.T) { t.Log(run(t, linter, "--strict")) })
+	t.Run("the package is one that npm can publish, and that every tool can import", func(t *testing.T) {
+		packed := project.Pack(t)
+		t.Log(run(t, linter, "run", "--strict", "./"+packed))
+		t.Log(run(t, typing, packed, "--profile", "esm-only", "--no-color", "--no-emoji"))
+	})
 	t.Run("its own tests pass", func(t *testing.T) { keep(t, "unit.txt", run(t, runner, "run", "--project", "unit")) })
 	t.Run("the browser stays signed in", func(t *testing.T) {
 		chromium := debian.Program(t, "chromium", "chromium")
 		w := newWorld(t, project.Dir)
-		control := w.serve("127.0.0.1:0", w.control(), nil)
-		t.Setenv("LATCHKEY_WORLD", w.forBrowser(chromium, "http://"+control))
+		t.Setenv("LATCHKEY_WORLD", w.forBrowser(chromium, "http://"+serve(t, "127.0.0.1:0", w.control(), nil)))
 		keep(t, "browser.txt", run(t, runner, "run", "--project", "browser"))
+	})
+	t.Run("the quickstart serves the package as it is published", func(t *testing.T) { servesAsPublished(t, project) })
+	t.Run("the quickstart's page shows what goes on", func(t *testing.T) {
+		chromium := debian.Program(t, "chromium", "chromium")
+		q := startQuickstart(t)
+		t.Setenv("LATCHKEY_WORLD", q.forBrowser(chromium, "http://"+serve(t, "127.0.0.1:0", q.control(), nil)))
+		keep(t, "quickstart.txt", run(t, runner, "run", "--project", "quickstart"))
 	})
 }
 

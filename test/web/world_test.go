@@ -68,8 +68,8 @@ func newWorld(t testing.TB, project string) *world {
 	check(t, err)
 	w.certificate, err = w.ca.Issue([]string{appHost, neighbourHost, strangerHost, pagesHost, pagesNeighbourHost}, nil, time.Now())
 	check(t, err)
-	w.serve(w.network+"2:8443", app(project), nil)
-	w.serve(w.network+"4:8443", stranger(), w.certificate.TLS())
+	serve(w, w.network+"2:8443", app(project), nil)
+	serve(w, w.network+"4:8443", stranger(), w.certificate.TLS())
 	w.writeTokenService()
 	check(t, w.startTokenService())
 	t.Cleanup(w.stopTokenService)
@@ -245,17 +245,17 @@ func (w *world) run(name, ready string, args ...string) (stop func(), err error)
 }
 
 // serve serves until the test ends.
-func (w *world) serve(address string, handler http.Handler, certificate *tls.Certificate) (at string) {
-	w.Helper()
+func serve(t testing.TB, address string, handler http.Handler, certificate *tls.Certificate) (at string) {
+	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
-	check(w, err)
+	check(t, err)
 	at = listener.Addr().String()
 	if certificate != nil {
 		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{*certificate}})
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)} // a browser hangs up as it likes
 	go func() { _ = server.Serve(listener) }()
-	w.Cleanup(func() { _ = server.Close() })
+	t.Cleanup(func() { _ = server.Close() })
 	return at
 }
 

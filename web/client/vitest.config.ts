@@ -18,6 +18,10 @@ export default defineConfig({
         // Needs a world around it: see test/web.
         test: { name: "browser", include: ["browser/*.test.ts"], environment: "node", testTimeout: 90_000, hookTimeout: 60_000 },
       },
+      {
+        // The page of examples/quickstart, in a cluster of its own: see test/web.
+        test: { name: "quickstart", include: ["quickstart/*.test.ts"], environment: "node", testTimeout: 150_000, hookTimeout: 60_000 },
+      },
     ],
   },
 });

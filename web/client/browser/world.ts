@@ -44,7 +44,7 @@ beforeAll(async () => {
     args: [
       ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
       `--host-resolver-rules=${world.hosts}`,
-      `--ignore-certificate-errors-spki-list=${world.key}`,
+      `--ignore-certificate-errors-spki-list=${world.key}`, // undefined where no page comes over TLS
     ],
     ignoreDefaultArgs: ["--disable-back-forward-cache"],
   });
