@@ -41,6 +41,13 @@ load: ## Rotate keys every ten seconds under traffic for MINUTES (10), while man
 	@assets=$$(test/controlplane/build); mkdir -p test/output/load; \
 	KUBEBUILDER_ASSETS=$$assets MINUTES=$(MINUTES) exec go test -count=1 -v -timeout 0 -artifacts -outputdir $(CURDIR)/test/output/load ./test/rotationload
 
+POLICIES ?= 1000
+PODS     ?= 10000
+load-manager: ## Measure the manager among POLICIES (1000) and PODS (10000), and count what it writes for each change
+	@assets=$$(test/controlplane/build); mkdir -p test/output/load-manager; \
+	KUBEBUILDER_ASSETS=$$assets POLICIES=$(POLICIES) PODS=$(PODS) SIGNING_KEYS=$${SIGNING_KEYS:-200} NAMESPACES=$${NAMESPACES:-20} REST_SECONDS=$${REST_SECONDS:-65} \
+	  exec go test -count=1 -v -timeout 0 -artifacts -outputdir $(CURDIR)/test/output/load-manager ./test/managerload
+
 ## For contributors
 
 build: ## Build the binaries into bin/
@@ -107,4 +114,4 @@ clean: ## Remove what was built here (the control plane's cache stays)
 bin/golangci-lint: tools/go.mod tools/go.sum tools/golangci-lint/main.go
 	@mkdir -p bin; echo "building golangci-lint (cold: about two minutes)"; go -C tools build -o ../bin/golangci-lint ./golangci-lint
 
-.PHONY: help demo test e2e load build images generate fmt lint bench bench-short bench-code fuzz presubmit clean
+.PHONY: help demo test e2e load load-manager build images generate fmt lint bench bench-short bench-code fuzz presubmit clean

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,13 +25,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/inject"
 	"github.com/latchkey-dev/latchkey/test/controlplane"
+	"github.com/latchkey-dev/latchkey/test/installation"
 )
 
 // asManager makes the test binary be the manager, so that the tests can start and stop real processes.
@@ -63,8 +61,10 @@ func withCluster(m *testing.M) int {
 // With the rights of config/rbac and no others.
 func TestTheManagerDoesItsWorkAndHandsItOn(t *testing.T) {
 	api := install(t)
-	kubeconfig := serviceAccountKubeconfig(t, api)
-	address := webhookAddress(t, api)
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	must(t, installation.WriteKubeconfig(t.Context(), api, cluster.Config, kubeconfig))
+	address, err := installation.WebhookAddress(t.Context(), api)
+	must(t, err)
 
 	first := startManager(t, kubeconfig, address)
 	first.waitReady(t)
@@ -309,30 +309,6 @@ func apply(t *testing.T, api client.Client, namespace, file string) {
 			t.Fatalf("%s: %v", file, err)
 		}
 	}
-}
-
-// serviceAccountKubeconfig writes what the manager's pod would find: a token of its service account.
-func serviceAccountKubeconfig(t *testing.T, api client.Client) string {
-	t.Helper()
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "latchkey-system", Name: "latchkey-manager"}}
-	token := &authenticationv1.TokenRequest{}
-	must(t, api.SubResource("token").Create(t.Context(), account, token))
-	kubeconfig := clientcmdapi.NewConfig()
-	kubeconfig.Clusters["test"] = &clientcmdapi.Cluster{Server: cluster.Config.Host, CertificateAuthorityData: cluster.Config.CAData}
-	kubeconfig.AuthInfos["test"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
-	kubeconfig.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "test"}
-	kubeconfig.CurrentContext = "test"
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	must(t, clientcmd.WriteToFile(*kubeconfig, path))
-	return path
-}
-
-// webhookAddress is where the API server looks for the webhook: the Service's own address.
-func webhookAddress(t *testing.T, api client.Client) string {
-	t.Helper()
-	var service corev1.Service
-	must(t, api.Get(t.Context(), client.ObjectKey{Namespace: "latchkey-system", Name: "latchkey-webhook"}, &service))
-	return net.JoinHostPort(service.Spec.ClusterIP, fmt.Sprint(service.Spec.Ports[0].Port))
 }
 
 func createInjectedPod(ctx context.Context, api client.Client) error {

@@ -27,15 +27,23 @@ type Cluster struct {
 
 // Start starts a control plane with Latchkey's CRDs installed. It takes about three seconds. The caller stops it.
 func Start() (*Cluster, error) {
-	return start(filepath.Join(Root(), "config", "crd"))
+	return start(nil, crds())
 }
+
+// StartAudited is Start with an API server that keeps an audit log: policy names the file that says of what, log the one to be written.
+func StartAudited(policy, log string) (*Cluster, error) {
+	return start(map[string]string{"audit-policy-file": policy, "audit-log-path": log}, crds())
+}
+
+func crds() string { return filepath.Join(Root(), "config", "crd") }
 
 // StartEmpty starts a control plane that has nothing of Latchkey's. The caller stops it.
 func StartEmpty() (*Cluster, error) {
-	return start()
+	return start(nil)
 }
 
-func start(crds ...string) (*Cluster, error) {
+// start starts an API server with these arguments beside its own, and the CRDs of some directories.
+func start(arguments map[string]string, crds ...string) (*Cluster, error) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		return nil, errors.New("KUBEBUILDER_ASSETS is not set: run `make test`, or `export KUBEBUILDER_ASSETS=$(test/controlplane/build)` first")
 	}
@@ -43,7 +51,10 @@ func start(crds ...string) (*Cluster, error) {
 		CRDDirectoryPaths:     crds,
 		ErrorIfCRDPathMissing: true,
 	}
-	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", ServiceCIDR)
+	configured := env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", ServiceCIDR)
+	for name, value := range arguments {
+		configured.Set(name, value)
+	}
 	config, err := env.Start()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the control plane: %w", err), env.Stop())

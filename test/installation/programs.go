@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/latchkey-dev/latchkey/test/controlplane"
 )
@@ -27,9 +28,12 @@ func Images(dir string) map[string]string {
 	return images
 }
 
-// Build builds every program into a directory, as `make build` does.
-func Build(ctx context.Context, dir string) error {
+// Build builds the programs of these names into a directory, as `make build` does; without names, every one.
+func Build(ctx context.Context, dir string, names ...string) error {
 	for _, program := range programs {
+		if len(names) > 0 && !slices.Contains(names, program.name) {
+			continue
+		}
 		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, program.name), program.source)
 		build.Dir, build.Env = controlplane.Root(), append(os.Environ(), "CGO_ENABLED=0")
 		if output, err := build.CombinedOutput(); err != nil {

@@ -1,0 +1,131 @@
+package managerload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// manager is a running manager.
+type manager struct {
+	command *exec.Cmd
+	admin   string
+	began   time.Time
+	exited  chan struct{}
+}
+
+// startManager starts a manager as its Deployment would, with its log in a file.
+func startManager(program, kubeconfig, webhookAddress, logFile string) (*manager, error) {
+	log, err := os.Create(logFile)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	var ports [2]string
+	for i := range ports {
+		if ports[i], err = freeAddress(); err != nil {
+			return nil, err
+		}
+	}
+	m := &manager{admin: ports[0], began: time.Now(), exited: make(chan struct{})}
+	m.command = exec.Command(program, "--namespace=latchkey-system", "--sidecar-image=example.com/sidecar:1", "--issuer-image=example.com/issuer:1",
+		"--leader-elect", "--webhook-address="+webhookAddress, "--health-address="+ports[0], "--metrics-address="+ports[1])
+	m.command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
+	m.command.Stdout, m.command.Stderr = log, log
+	m.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := m.command.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		_ = m.command.Wait() // how it ended does not matter: it is killed, or Stop says so
+		close(m.exited)
+	}()
+	return m, nil
+}
+
+// ready says whether the manager says that it is.
+func (m *manager) ready(ctx context.Context) (bool, string) {
+	select {
+	case <-m.exited:
+		return false, "it has ended"
+	default:
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.admin+"/readyz", nil)
+	if err != nil {
+		return false, err.Error()
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false, err.Error()
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK, response.Status
+}
+
+// kill ends the manager without a word to anybody; stop lets it hand over its lease.
+func (m *manager) kill() { m.end(syscall.SIGKILL) }
+func (m *manager) stop() { m.end(syscall.SIGTERM) }
+
+func (m *manager) end(signal syscall.Signal) {
+	_ = m.command.Process.Signal(signal) // fails for one that has ended
+	<-m.exited
+}
+
+// usage is what a process has used so far.
+type usage struct {
+	cpu       time.Duration
+	rss, peak int // MB
+}
+
+func (m *manager) usage() (usage, error) {
+	directory := fmt.Sprintf("/proc/%d/", m.command.Process.Pid)
+	stat, err := os.ReadFile(directory + "stat")
+	if err != nil {
+		return usage{}, err
+	}
+	_, after, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(after) // from the third on: proc_pid_stat(5)
+	if len(fields) < 13 {
+		return usage{}, errors.New("the kernel says nothing of CPU time")
+	}
+	user, err := strconv.Atoi(fields[11])
+	if err != nil {
+		return usage{}, err
+	}
+	system, err := strconv.Atoi(fields[12])
+	if err != nil {
+		return usage{}, err
+	}
+	const tick = time.Second / 100 // USER_HZ
+	u := usage{cpu: time.Duration(user+system) * tick}
+	status, err := os.ReadFile(directory + "status")
+	if err != nil {
+		return usage{}, err
+	}
+	for line := range strings.Lines(string(status)) {
+		var kilobytes int
+		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kilobytes); n == 1 {
+			u.rss = kilobytes / 1000
+		}
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kilobytes); n == 1 {
+			u.peak = kilobytes / 1000
+		}
+	}
+	return u, nil
+}
+
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
+}
