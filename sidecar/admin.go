@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/latchkey-dev/latchkey/internal/profile"
 )
 
 // applied is what the manager asks for to learn whether a change has reached this pod.
@@ -47,9 +49,12 @@ func (s *sidecar) adminHandler() *http.ServeMux {
 	return mux
 }
 
-// loopbackHandler answers inside the pod alone. It also tells of callers.
-func (s *sidecar) loopbackHandler() http.Handler {
+// loopbackHandler answers inside the pod alone. It also tells of callers, and of the process where that is asked for.
+func (s *sidecar) loopbackHandler(profiles bool) http.Handler {
 	mux := s.adminHandler()
+	if profiles {
+		mux.Handle(profile.Path, profile.Handler())
+	}
 	mux.HandleFunc("GET /decisions", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.decisions.recent()) })
 	return mux
 }

@@ -32,6 +32,8 @@ type Config struct {
 
 	// EveryAddress takes ports that are not redirected on all addresses of the pod that are not loopback, and keeps the app from the wildcard.
 	EveryAddress bool
+	// Profile lets the process be profiled, from inside the pod alone.
+	Profile bool
 	// Sockets is how many sockets a parent process has handed down, from descriptor 3 on; 0: none.
 	Sockets int
 }
@@ -70,6 +72,7 @@ func ParseFlags(args []string, usage io.Writer) (Config, error) {
 	flags.Func("probe-port", "`port` on which the kubelet's probes of the app arrive (default 15021)", portInto(&config.ProbePort))
 	flags.Func("probe", "`container/kind=target`: what to ask the app for a probe or a hook, as JSON; may be given several times", config.addProbe)
 	flags.StringVar(&config.Secret, "hook-secret", "", "`text` that a hook must have in its path")
+	flags.BoolVar(&config.Profile, "profile", false, "serve profiles for go tool pprof on the admin port, from inside the pod alone")
 	flags.IntVar(&config.Sockets, "sockets", 0, "`number` of sockets that this process gets from its parent; 0 to be that parent")
 	flags.DurationVar(&config.Drain, "drain", config.Drain, "how long requests in flight may take to finish after SIGTERM")
 	flags.TextVar(&config.LogLevel, "log-level", config.LogLevel, "debug, info, warn or error")

@@ -143,7 +143,7 @@ func (s *sidecar) distribute(background context.Context, config Config, sockets 
 	mine(config.ProbePort, func(netip.Addr) http.Handler { return asked })
 	mine(config.AdminPort, func(at netip.Addr) http.Handler {
 		if at == config.AppHosts[0] {
-			return s.loopbackHandler()
+			return s.loopbackHandler(config.Profile)
 		}
 		return s.adminHandler()
 	})

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer"
+	"github.com/latchkey-dev/latchkey/internal/profile"
 )
 
 func main() {
@@ -24,6 +25,9 @@ func main() {
 		os.Exit(2)
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: options.LogLevel}))
+	if !options.ProfileAddress.IsValid() {
+		profile.Forgo()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, stop) // a second signal does not wait for requests in flight
 	if err := issuer.Run(ctx, options, log); err != nil {

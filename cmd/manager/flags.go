@@ -7,7 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
+
+	"github.com/latchkey-dev/latchkey/internal/profile"
 )
 
 // options are what the flags say.
@@ -16,6 +19,7 @@ type options struct {
 	webhookPort    int
 	healthAddress  string
 	metricsAddress string
+	profileAddress netip.AddrPort // the zero value: no profiles
 	leaderElect    bool
 	sidecarImage   string
 	issuerImage    string
@@ -33,6 +37,12 @@ func parseFlags(args []string, usage io.Writer) (options, error) {
 	flags.StringVar(&webhookAddress, "webhook-address", ":9443", "`ip:port` where the API server reaches the admission webhook (TLS)")
 	flags.StringVar(&o.healthAddress, "health-address", ":8081", "`ip:port` of /healthz and /readyz")
 	flags.StringVar(&o.metricsAddress, "metrics-address", ":8080", "`ip:port` of /metrics")
+	flags.Func("profile-address", "loopback `ip:port` of profiles for go tool pprof (default none)", func(text string) (err error) {
+		if o.profileAddress, err = netip.ParseAddrPort(text); err != nil {
+			return errors.New("must be ip:port")
+		}
+		return profile.Check(o.profileAddress)
+	})
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "run the controllers on one replica only; needed where there are several")
 	flags.StringVar(&o.sidecarImage, "sidecar-image", "", "`image` of the sidecar that is put into pods; required")
 	flags.StringVar(&o.issuerImage, "issuer-image", "", "`image` of the token services; required")

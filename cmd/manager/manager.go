@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/inject"
 	"github.com/latchkey-dev/latchkey/internal/inject/serving"
 	"github.com/latchkey-dev/latchkey/internal/pki"
+	"github.com/latchkey-dev/latchkey/internal/profile"
 )
 
 const (
@@ -62,6 +64,7 @@ func manage(ctx context.Context, config *rest.Config, o options) error {
 		serving.Setup(mgr, ca),
 		controllers.Setup(mgr, controllers.Options{CA: ca, IssuerImage: o.issuerImage, SidecarImage: o.sidecarImage, Namespace: o.namespace}),
 		addChecks(mgr),
+		addProfiles(mgr, o.profileAddress),
 	); err != nil {
 		return err
 	}
@@ -120,6 +123,15 @@ func addChecks(mgr ctrl.Manager) error {
 		}),
 		mgr.AddReadyzCheck("webhook", mgr.GetWebhookServer().StartedChecker()),
 	)
+}
+
+// addProfiles serves profiles of this process, where there is an address for them.
+func addProfiles(mgr ctrl.Manager, address netip.AddrPort) error {
+	if !address.IsValid() {
+		profile.Forgo()
+		return nil
+	}
+	return mgr.Add(onEveryReplica(func(ctx context.Context) error { return profile.Serve(ctx, address) }))
 }
 
 // onEveryReplica runs without waiting for leadership.

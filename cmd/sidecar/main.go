@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/latchkey-dev/latchkey/internal/profile"
 	"github.com/latchkey-dev/latchkey/sidecar"
 	"github.com/latchkey-dev/latchkey/sidecar/keeper"
 )
@@ -37,6 +38,9 @@ func run() int {
 		return 1
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: config.LogLevel}))
+	if !config.Profile {
+		profile.Forgo()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	if config.Sockets == 0 {

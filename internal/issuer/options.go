@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/profile"
 )
 
 // Options is what the command line says.
@@ -28,7 +30,9 @@ type Options struct {
 
 	Listen       netip.AddrPort // HTTPS
 	AdminAddress netip.AddrPort // HTTP: health, metrics, what is applied
-	LogLevel     slog.Level
+	// ProfileAddress is where profiles of the process are served, a loopback address; none: they are not.
+	ProfileAddress netip.AddrPort
+	LogLevel       slog.Level
 
 	// Now tells the time; nil means time.Now.
 	Now func() time.Time
@@ -51,6 +55,7 @@ func ParseFlags(args []string, help io.Writer) (Options, error) {
 	flags.StringVar(&o.Owner, "owner", "", "`namespace/name` of the TokenIssuer whose sessions a shared database holds")
 	flags.Var(&addrPort{&o.Listen}, "listen", "`ip:port` to serve HTTPS on")
 	flags.Var(&addrPort{&o.AdminAddress}, "admin-address", "`ip:port` to serve health, metrics and applied state on")
+	flags.Var(&addrPort{&o.ProfileAddress}, "profile-address", "loopback `ip:port` to serve profiles for go tool pprof on; none without it")
 	flags.TextVar(&o.LogLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -95,6 +100,11 @@ func (o *Options) check() error {
 	}
 	if o.Listen.IsValid() && o.Listen == o.AdminAddress {
 		faults = append(faults, fmt.Errorf("--admin-address: %s is --listen already", o.AdminAddress))
+	}
+	if o.ProfileAddress.IsValid() {
+		if err := profile.Check(o.ProfileAddress); err != nil {
+			faults = append(faults, fmt.Errorf("--profile-address: %w", err))
+		}
 	}
 	return errors.Join(faults...)
 }

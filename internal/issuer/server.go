@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/issuer/session"
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 	"github.com/latchkey-dev/latchkey/internal/panics"
+	"github.com/latchkey-dev/latchkey/internal/profile"
 )
 
 const (
@@ -102,6 +103,9 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 	group.Go(func() error {
 		return serve(ctx, adminListener, nil, adminRoutes(materials, volumes, journal, clock, metrics), log)
 	})
+	if o.ProfileAddress.IsValid() {
+		group.Go(func() error { return profile.Serve(ctx, o.ProfileAddress) })
+	}
 	log.Info("listening", "listen", o.Listen.String(), "admin", o.AdminAddress.String())
 	return group.Wait()
 }

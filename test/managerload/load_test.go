@@ -75,6 +75,7 @@ type run struct {
 	t       *testing.T
 	world   *world
 	audit   *audit
+	dir     string
 	start   func() *manager // another manager
 	standby func() *manager // one that the API server does not ask
 	manager *manager
@@ -87,7 +88,7 @@ func start(ctx context.Context, t *testing.T, s size) *run {
 	must(t, installation.Build(ctx, dir, "latchkey-manager"))
 	policy, err := filepath.Abs("testdata/audit.yaml")
 	must(t, err)
-	r := &run{t: t, audit: &audit{path: filepath.Join(dir, "audit.log")}}
+	r := &run{t: t, dir: dir, audit: &audit{path: filepath.Join(dir, "audit.log")}}
 	cluster, err := controlplane.StartAudited(policy, r.audit.path)
 	must(t, err)
 	t.Cleanup(func() { must(t, cluster.Stop()) })
@@ -109,7 +110,7 @@ func start(ctx context.Context, t *testing.T, s size) *run {
 	managers := 0
 	launch := func(address string) *manager {
 		managers++
-		m, err := startManager(filepath.Join(dir, "latchkey-manager"), kubeconfig, address, filepath.Join(dir, fmt.Sprintf("manager-%d.log", managers)))
+		m, err := startManager(filepath.Join(dir, "latchkey-manager"), kubeconfig, address, filepath.Join(dir, fmt.Sprintf("manager-%d.log", managers)), os.Getenv("PROFILE") != "")
 		must(t, err)
 		t.Cleanup(m.kill)
 		return m
@@ -155,11 +156,15 @@ func (r *run) restart(ctx context.Context) {
 	began := time.Now()
 	r.manager = r.start()
 	must(r.t, await(ctx, "the next manager", r.manager.ready))
+	profiled := make(chan error, 1)
+	go func() { profiled <- r.manager.keepProfile("profile?seconds=30", filepath.Join(r.dir, "start.cpu")) }()
 	ready := time.Since(began)
 	// It leads and asks every pod once: when all have been asked, there is no more to wait for.
 	must(r.t, await(ctx, "all pods to be asked", func(context.Context) (bool, string) { return r.world.pods.askedSince(began) }))
 	steady := r.settle(ctx, "the next manager to be at rest", began).Sub(began)
 	used := r.usage()
+	must(r.t, <-profiled)
+	must(r.t, r.manager.keepProfile("heap", filepath.Join(r.dir, "start.heap")))
 	requests := r.audit.since(began)
 	r.t.Logf("%-40s %3d MB, at most %3d; ready after %.1f s, at rest after %.1f s and %.1f s of CPU; reads: %s", "a start with everything there",
 		used.rss, used.peak, ready.Seconds(), steady.Seconds(), used.cpu.Seconds(), tally(requests, func(r request) bool { return !r.writes() }))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -12,24 +13,27 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/profile"
 )
 
 // manager is a running manager.
 type manager struct {
 	command *exec.Cmd
 	admin   string
+	profile string // "": it is not profiled
 	began   time.Time
 	exited  chan struct{}
 }
 
-// startManager starts a manager as its Deployment would, with its log in a file.
-func startManager(program, kubeconfig, webhookAddress, logFile string) (*manager, error) {
+// startManager starts a manager as its Deployment would, with its log in a file, and to be profiled if that is asked for.
+func startManager(program, kubeconfig, webhookAddress, logFile string, profiled bool) (*manager, error) {
 	log, err := os.Create(logFile)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	var ports [2]string
+	var ports [3]string
 	for i := range ports {
 		if ports[i], err = freeAddress(); err != nil {
 			return nil, err
@@ -38,6 +42,10 @@ func startManager(program, kubeconfig, webhookAddress, logFile string) (*manager
 	m := &manager{admin: ports[0], began: time.Now(), exited: make(chan struct{})}
 	m.command = exec.Command(program, "--namespace=latchkey-system", "--sidecar-image=example.com/sidecar:1", "--issuer-image=example.com/issuer:1",
 		"--leader-elect", "--webhook-address="+webhookAddress, "--health-address="+ports[0], "--metrics-address="+ports[1])
+	if profiled {
+		m.profile = ports[2]
+		m.command.Args = append(m.command.Args, "--profile-address="+m.profile)
+	}
 	m.command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
 	m.command.Stdout, m.command.Stderr = log, log
 	m.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -68,6 +76,23 @@ func (m *manager) ready(ctx context.Context) (bool, string) {
 	}
 	response.Body.Close()
 	return response.StatusCode == http.StatusOK, response.Status
+}
+
+// keepProfile writes a profile of the manager to a file; a profile of CPU time is there when its seconds are over.
+func (m *manager) keepProfile(name, file string) error {
+	if m.profile == "" {
+		return nil
+	}
+	response, err := http.Get("http://" + m.profile + profile.Path + name)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s %s", name, response.Status, body)
+	}
+	return errors.Join(err, os.WriteFile(file, body, 0o600))
 }
 
 // kill ends the manager without a word to anybody; stop lets it hand over its lease.
