@@ -86,9 +86,9 @@ func Setup(mgr ctrl.Manager, options Options) error {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
 	policies := &authpolicy.Reconciler{
-		Client: cached, Live: live, Clock: options.Clock, Events: recorder, CA: options.CA, Foreign: keeper, Ledger: ledger, Bare: bare, SidecarImage: options.SidecarImage,
+		Client: cached, Live: live, Known: mgr.GetCache(), Clock: options.Clock, Events: recorder, CA: options.CA, Foreign: keeper, Ledger: ledger, Bare: bare, SidecarImage: options.SidecarImage,
 	}
-	pods := &distribution.Reconciler{Client: cached, Clock: options.Clock, Events: recorder, Ledger: ledger}
+	pods := &distribution.Reconciler{Client: cached, Known: mgr.GetCache(), Clock: options.Clock, Events: recorder, Ledger: ledger}
 	for _, controller := range []interface{ Setup(ctrl.Manager) error }{signingKeys, tokenIssuers, policies, pods} {
 		if err := controller.Setup(mgr); err != nil {
 			return fmt.Errorf("set up the controllers: %w", err)
@@ -109,17 +109,18 @@ func Cache() cache.Options {
 			&corev1.PersistentVolumeClaim{}: written,
 			&appsv1.Deployment{}:            written,
 			&corev1.Pod{}:                   {Label: ours, Transform: distribution.Trim},
-			&corev1.Namespace{}:             {Transform: labelsOnly},
+			&corev1.Namespace{}:             {Transform: withoutNotes},
+			&corev1.Secret{}:                {Transform: withoutNotes},
 		},
 		DefaultTransform: cache.TransformStripManagedFields(),
 	}
 }
 
-// labelsOnly drops from a namespace's metadata what others note in it.
-func labelsOnly(object any) (any, error) {
-	if namespace, ok := object.(metav1.Object); ok {
-		namespace.SetAnnotations(nil)
-		namespace.SetManagedFields(nil)
+// withoutNotes drops from an object's metadata what others note in it: kubectl notes the content of each Secret that it applies.
+func withoutNotes(object any) (any, error) {
+	if noted, ok := object.(metav1.Object); ok {
+		noted.SetAnnotations(nil)
+		noted.SetManagedFields(nil)
 	}
 	return object, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	applycore "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -23,7 +24,9 @@ import (
 type Reconciler struct {
 	Client client.Client
 	// Live reads from the API server, past the cache.
-	Live   client.Reader
+	Live client.Reader
+	// Known has the metadata of Secrets, and may be a moment behind.
+	Known  client.Reader
 	Clock  clock.PassiveClock
 	Events events.EventRecorder
 	// CA is the authority that token services have their certificates from.
@@ -86,7 +89,8 @@ type observed struct {
 	shown    certificate
 	inForce  *bundle.Certificate // that pods are to show
 	siblings []v1alpha1.AuthPolicy
-	pods     []corev1.Pod // of the namespace, those with a sidecar
+	pods     []corev1.Pod // those with the policy's sidecar
+	disputed []corev1.Pod // all with a sidecar, where an older policy may select some that this one selects
 	written  written
 	foreign  foreignKeys
 	lastGood *lastGood // what is written, read back; only where the policy cannot be rendered
@@ -143,17 +147,30 @@ func (r *Reconciler) observe(ctx context.Context, policy *v1alpha1.AuthPolicy) (
 			return nil, err
 		}
 	}
+	return seen, r.observeNeighbours(ctx, policy, seen)
+}
+
+// observeNeighbours looks at the namespace's policies and pods, of which there may be thousands: none is copied or changed, and the pods of others are
+// looked at only where that decides something.
+func (r *Reconciler) observeNeighbours(ctx context.Context, policy *v1alpha1.AuthPolicy, seen *observed) error {
 	var policies v1alpha1.AuthPolicyList
-	if err := r.Client.List(ctx, &policies, client.InNamespace(policy.Namespace)); err != nil {
-		return nil, fmt.Errorf("list the policies of the namespace: %w", err)
+	if err := r.Client.List(ctx, &policies, client.InNamespace(policy.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list the policies of the namespace: %w", err)
 	}
 	seen.siblings = policies.Items
-	var pods corev1.PodList
-	if err := r.Client.List(ctx, &pods, client.InNamespace(policy.Namespace), client.MatchingLabels{v1alpha1.LabelPod: v1alpha1.LabelPodSidecar}); err != nil {
-		return nil, fmt.Errorf("list the pods of the namespace: %w", err)
+	pods := func(which ...client.ListOption) ([]corev1.Pod, error) {
+		var found corev1.PodList
+		if err := r.Client.List(ctx, &found, append(which, client.InNamespace(policy.Namespace), client.UnsafeDisableDeepCopy)...); err != nil {
+			return nil, fmt.Errorf("list the pods of the namespace: %w", err)
+		}
+		return found.Items, nil
 	}
-	seen.pods = pods.Items
-	return seen, nil
+	var err error
+	if seen.pods, err = pods(client.MatchingLabels{v1alpha1.LabelPod: v1alpha1.LabelPodSidecar, v1alpha1.LabelPolicy: policy.Name}); err != nil || !mayBeOvershadowed(policy, seen.siblings) {
+		return err
+	}
+	seen.disputed, err = pods(client.MatchingLabels{v1alpha1.LabelPod: v1alpha1.LabelPodSidecar})
+	return err
 }
 
 func (r *Reconciler) observeWritten(ctx context.Context, policy *v1alpha1.AuthPolicy) (written, error) {
@@ -166,6 +183,12 @@ func (r *Reconciler) observeWritten(ctx context.Context, policy *v1alpha1.AuthPo
 	}
 	if err != nil && owned.Refusal(err) == "" {
 		return w, err
+	}
+	// What is not even known of need not be asked for: most bundles have nothing secret. One that comes wakes us.
+	metadata := &metav1.PartialObjectMetadata{}
+	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	if err = r.Known.Get(ctx, client.ObjectKeyFromObject(configMap), metadata, client.UnsafeDisableDeepCopy); err != nil {
+		return w, client.IgnoreNotFound(err)
 	}
 	// One that is somebody else's counts as none. It is refused when we come to write it.
 	w.secret, err = r.objects().Secret(ctx, policy, bundleName(policy))

@@ -59,7 +59,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{T: t, client: c, wire: wire, events: events.NewFakeRecorder(100), namespace: controllertest.Namespace(t, c)}
 	b.bare = &coverage.Finder{Namespaces: c, Pods: c, Events: events.NewFakeRecorder(100)}
 	b.reconciler = &authpolicy.Reconciler{
-		Client: c, Live: c, Clock: clocktesting.NewFakePassiveClock(start), Events: b.events, CA: ca,
+		Client: c, Live: c, Known: c, Clock: clocktesting.NewFakePassiveClock(start), Events: b.events, CA: ca,
 		Ledger: &applied.Ledger{}, Bare: b.bare, SidecarImage: "registry.example/latchkey-sidecar:2",
 	}
 	b.newManager()

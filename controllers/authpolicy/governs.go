@@ -69,9 +69,32 @@ func overshadowing(policy *v1alpha1.AuthPolicy, siblings []v1alpha1.AuthPolicy, 
 	return oldest
 }
 
+// mayBeOvershadowed says whether it takes a look at pods to tell if an older policy takes some from this one.
+func mayBeOvershadowed(policy *v1alpha1.AuthPolicy, siblings []v1alpha1.AuthPolicy) bool {
+	for i := range siblings {
+		if other := &siblings[i]; other.Precedes(policy) && other.DeletionTimestamp.IsZero() && !disjoint(other, policy) {
+			return true
+		}
+	}
+	return false
+}
+
+// disjoint says whether no pod can be selected by both, since they ask for other values of one label.
+func disjoint(a, b *v1alpha1.AuthPolicy) bool {
+	for name, value := range a.Spec.Selector.MatchLabels {
+		if other, both := b.Spec.Selector.MatchLabels[name]; both && other != value {
+			return true
+		}
+	}
+	return false
+}
+
 func overlap(a, b *v1alpha1.AuthPolicy, pods []corev1.Pod) bool {
 	if equality.Semantic.DeepEqual(a.Spec.Selector, b.Spec.Selector) {
 		return true
+	}
+	if disjoint(a, b) {
+		return false
 	}
 	selectsA, selectsB := selector(a), selector(b)
 	for i := range pods {

@@ -68,7 +68,7 @@ func acceptance(policy *v1alpha1.AuthPolicy, seen *observed, problems []problem)
 	if len(problems) > 0 {
 		return joined(problems)
 	}
-	if other := overshadowing(policy, seen.siblings, seen.pods); other != nil {
+	if other := overshadowing(policy, seen.siblings, seen.disputed); other != nil {
 		return problem{v1alpha1.ReasonConflicted, fmt.Sprintf("AuthPolicy %q is older and selects some of the same pods: it governs those of them that are created from now on", other.Name)}
 	}
 	return problem{v1alpha1.ReasonAccepted, "the policy compiles and its references are there"}

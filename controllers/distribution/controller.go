@@ -23,6 +23,8 @@ import (
 // Reconciler compares what each pod says it has read with what its volumes should hold, and pokes those that are behind.
 type Reconciler struct {
 	Client client.Client
+	// Known has the metadata of Secrets, and may be a moment behind.
+	Known  client.Reader
 	Clock  clock.PassiveClock
 	Events events.EventRecorder
 	// Ledger gets what pods say. Optional.
@@ -34,6 +36,10 @@ type Reconciler struct {
 	poked map[types.NamespacedName]poke
 	// told remembers the hash of the files, by volume, that a pod has rejected and that was told of.
 	told map[types.NamespacedName]map[string]string
+	// silent are the ready pods that did not answer when they were asked last.
+	silent map[types.NamespacedName]bool
+
+	hashes hashes
 }
 
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch
@@ -56,6 +62,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, err
 	}
 	report, heard := applied.Ask(ctx, pod)
+	if r.onceSilent(pod, heard) {
+		return reconcile.Result{RequeueAfter: askSilent}, nil
+	}
 	if r.Ledger != nil {
 		r.Ledger.Note(pod, report)
 	}
@@ -74,49 +83,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: next.after}, nil
-}
-
-// wanted returns the hash of what each of the pod's Latchkey volumes should hold.
-func (r *Reconciler) wanted(ctx context.Context, pod *corev1.Pod) (map[string]string, error) {
-	contents := map[reference]map[string][]byte{}
-	for _, volume := range volumes(pod) {
-		for _, source := range volume.sources {
-			data, err := r.read(ctx, pod.Namespace, source.reference)
-			if err != nil {
-				return nil, err
-			}
-			contents[source.reference] = data
-		}
-	}
-	return hashes(volumes(pod), contents), nil
-}
-
-// read returns the data of a ConfigMap, from the cache, or of a Secret, from the API server; nil when there is none.
-func (r *Reconciler) read(ctx context.Context, namespace string, ref reference) (map[string][]byte, error) {
-	key := client.ObjectKey{Namespace: namespace, Name: ref.name}
-	if ref.kind == kindSecret {
-		secret := &corev1.Secret{}
-		if err := r.Client.Get(ctx, key, secret); err != nil {
-			return nil, client.IgnoreNotFound(err)
-		}
-		return nonNil(secret.Data), nil
-	}
-	configMap := &corev1.ConfigMap{}
-	if err := r.Client.Get(ctx, key, configMap); err != nil {
-		return nil, client.IgnoreNotFound(err)
-	}
-	data := nonNil(configMap.BinaryData)
-	for name, text := range configMap.Data {
-		data[name] = []byte(text)
-	}
-	return data, nil
-}
-
-func nonNil(data map[string][]byte) map[string][]byte {
-	if data == nil {
-		data = map[string][]byte{}
-	}
-	return data
 }
 
 // apply pokes the pod if that was decided. The patch names the pod's uid, so that it never lands on a later pod of the same name.
@@ -144,6 +110,26 @@ func (r *Reconciler) apply(ctx context.Context, pod *corev1.Pod, wanted string, 
 	return nil
 }
 
+// onceSilent says whether a ready pod has not answered, but did so the time before, or was not asked yet. Most likely it is in step, and this
+// machine or that one is busy: a manager that takes over asks all pods of the cluster.
+func (r *Reconciler) onceSilent(pod *corev1.Pod, heard bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := client.ObjectKeyFromObject(pod)
+	if heard || !applied.Ready(pod) {
+		delete(r.silent, key)
+		return false
+	}
+	if r.silent[key] {
+		return false
+	}
+	if r.silent == nil {
+		r.silent = map[types.NamespacedName]bool{}
+	}
+	r.silent[key] = true
+	return true
+}
+
 // lastPoke returns the last poke of the pod: from memory, which knows when it was, or else from the annotation.
 func (r *Reconciler) lastPoke(pod *corev1.Pod) poke {
 	r.mu.Lock()
@@ -168,6 +154,7 @@ func (r *Reconciler) forget(pod types.NamespacedName) {
 	defer r.mu.Unlock()
 	delete(r.poked, pod)
 	delete(r.told, pod)
+	delete(r.silent, pod)
 	if r.Ledger != nil {
 		r.Ledger.Forget(pod)
 	}

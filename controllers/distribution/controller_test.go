@@ -68,7 +68,7 @@ func newBench(t *testing.T, labels map[string]string, volumes ...corev1.Volume) 
 	c, wire := controllertest.Client(t, controllertest.Config())
 	b := &bench{T: t, client: c, wire: wire, clock: clocktesting.NewFakePassiveClock(start), namespace: controllertest.Namespace(t, c)}
 	b.events = events.NewFakeRecorder(100)
-	b.reconciler = &distribution.Reconciler{Client: c, Clock: b.clock, Events: b.events}
+	b.reconciler = &distribution.Reconciler{Client: c, Known: c, Clock: b.clock, Events: b.events}
 	b.pod = &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "pod", Labels: labels},
 		Spec: corev1.PodSpec{
@@ -97,8 +97,8 @@ func (b *bench) run(podIP string, ready corev1.ConditionStatus) {
 	b.wire.Writes()
 }
 
-// listen starts the admin port of the pod.
-func (b *bench) listen(port int) {
+// listen starts the admin port of the pod, until the test or end is over.
+func (b *bench) listen(port int) (end func()) {
 	b.Helper()
 	listener, err := net.Listen("tcp", fmt.Sprintf("%s:%d", b.pod.Status.PodIP, port))
 	b.must(err)
@@ -115,6 +115,7 @@ func (b *bench) listen(port int) {
 	server.Listener = listener
 	server.Start()
 	b.Cleanup(server.Close)
+	return server.Close
 }
 
 // says makes the pod report a hash of a volume, as "applied" or "rejected".
@@ -212,6 +213,28 @@ func TestAPodThatNeverReportsIsPokedOnceAMinuteAtMost(t *testing.T) {
 	}
 }
 
+func TestAReadyPodIsAskedAgainBeforeItCountsAsBehind(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	one := b.configMap("one")
+	for _, silence := range []string{"the first", "one after it had answered"} {
+		if result := b.reconcile(); b.poke() != "" || result.RequeueAfter != time.Second {
+			t.Errorf("%s: got poke %q and the next look after %s, want none and another in a second", silence, b.poke(), result.RequeueAfter)
+		}
+		if silence == "the first" {
+			b.says("latchkey-bundle", "applied", one)
+			end := b.listen(15020)
+			if result := b.reconcile(); b.poke() != "" || result.RequeueAfter != 0 {
+				t.Errorf("it answers: got poke %q and the next look after %s, want neither", b.poke(), result.RequeueAfter)
+			}
+			end()
+		}
+	}
+	b.reconcile()
+	if got, want := b.poke(), "#1"; got != want {
+		t.Errorf("silent twice: got poke %q, want %s", got, want)
+	}
+}
+
 func TestWhatAPodRejectedHasArrived(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
 	b.listen(15020)
@@ -279,9 +302,10 @@ func TestAPodThatIsStartingIsNotPoked(t *testing.T) {
 
 func TestAManagerThatStartsAnewGoesOnCounting(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
+	b.listen(15020)
 	b.configMap("one")
 	b.reconcile()
-	b.reconciler = &distribution.Reconciler{Client: b.client, Clock: b.clock, Events: b.events}
+	b.reconciler = &distribution.Reconciler{Client: b.client, Known: b.client, Clock: b.clock, Events: b.events}
 	b.reconcile()
 	if got, want := b.poke(), "#2"; got != want {
 		t.Errorf("got poke %s, want %s", got, want)
@@ -290,6 +314,7 @@ func TestAManagerThatStartsAnewGoesOnCounting(t *testing.T) {
 
 func TestANumberThatNoManagerReachedIsNotBelieved(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
+	b.listen(15020)
 	b.configMap("one")
 	b.reconcile()
 	b.must(b.client.Get(ctx, client.ObjectKeyFromObject(b.pod), b.pod))
@@ -297,7 +322,7 @@ func TestANumberThatNoManagerReachedIsNotBelieved(t *testing.T) {
 	b.pod.Annotations[v1alpha1.AnnotationVolumes] = hash + " 9223372036854775807"
 	b.must(b.client.Update(ctx, b.pod))
 
-	b.reconciler = &distribution.Reconciler{Client: b.client, Clock: b.clock, Events: b.events}
+	b.reconciler = &distribution.Reconciler{Client: b.client, Known: b.client, Clock: b.clock, Events: b.events}
 	for _, want := range []string{"#1", "#2"} {
 		result := b.reconcile()
 		if got := b.poke(); got != want || result.RequeueAfter <= 0 {
@@ -407,7 +432,7 @@ func TestTrimKeepsWhatIsReadAndNothingElse(t *testing.T) {
 	kept := bare.DeepCopy()
 	kept.Labels = map[string]string{v1alpha1.LabelPod: v1alpha1.LabelPodSidecar, v1alpha1.LabelPolicy: "p"}
 	kept.Annotations = map[string]string{v1alpha1.AnnotationVolumes: "x 1"}
-	kept.Spec.Volumes = whole.Spec.Volumes[1:] // without the app's own
+	kept.Spec.Volumes = whole.Spec.Volumes[1:2] // neither the app's own, nor those that show nothing
 	kept.Spec.InitContainers = inject.Trace(whole)
 	kept.Spec.InitContainers[0].Image = "sidecar"
 	kept.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1", Conditions: []corev1.PodCondition{{Type: corev1.PodReady}}}

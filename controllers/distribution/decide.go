@@ -11,6 +11,8 @@ const (
 	// askAgain is the pause before a pod that does not answer and is not ready either is asked again. It is most likely starting, and
 	// then its readiness wakes us earlier.
 	askAgain = 10 * time.Second
+	// askSilent is the pause before a ready pod that did not answer is asked once more. Only then it counts as one that is behind.
+	askSilent = time.Second
 	// maxAttempt is the highest number that is believed of an annotation, which others may write: two years of an attempt a minute.
 	maxAttempt = 1 << 20
 )

@@ -9,8 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
-
-	"github.com/latchkey-dev/latchkey/internal/filetree"
 )
 
 // volumePrefix begins the names of Latchkey's volumes.
@@ -72,18 +70,8 @@ func sourcesOf(v *corev1.Volume) []source {
 	return nil
 }
 
-// hashes returns, for each volume, the hash of the files that a kubelet would put there. A volume that lacks a source it needs has none:
-// its last files stay until the source is back.
-func hashes(volumes []volume, contents map[reference]map[string][]byte) map[string]string {
-	wanted := map[string]string{}
-	for _, v := range volumes {
-		if files, ok := v.files(contents); ok {
-			wanted[v.name] = filetree.Hash(files)
-		}
-	}
-	return wanted
-}
-
+// files are those that a kubelet would put into the volume. One that lacks a source it needs has none: its last files stay until the source is
+// back.
 func (v volume) files(contents map[reference]map[string][]byte) (map[string][]byte, bool) {
 	files := map[string][]byte{}
 	for _, s := range v.sources {

@@ -3,8 +3,10 @@ package signingkey
 import (
 	"context"
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/watched"
 )
 
 // Setup registers the controller. Of Secrets it watches the metadata alone: their content is read when it is needed.
@@ -22,11 +25,12 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("signingkey").
 		For(&v1alpha1.SigningKey{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		Owns(&corev1.ConfigMap{}).
-		Owns(&corev1.Secret{}, builder.OnlyMetadata).
-		Watches(&v1alpha1.AuthPolicy{}, handler.EnqueueRequestsFromMapFunc(keysOfPolicy), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(keysOfIssuer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.keysOfNamespace), builder.OnlyMetadata, builder.WithPredicates(predicate.Funcs{UpdateFunc: namespaceChanged})).
+		Owns(&corev1.ConfigMap{}, builder.WithPredicates(watched.AfterStart)).
+		Owns(&corev1.Secret{}, builder.OnlyMetadata, builder.WithPredicates(watched.AfterStart)).
+		Watches(&v1alpha1.AuthPolicy{}, handler.EnqueueRequestsFromMapFunc(keysOfPolicy), builder.WithPredicates(predicate.Funcs{UpdateFunc: refersElsewhere}, watched.AfterStart)).
+		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(keysOfIssuer), builder.WithPredicates(predicate.GenerationChangedPredicate{}, watched.AfterStart)).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.keysOfNamespace), builder.OnlyMetadata,
+			builder.WithPredicates(predicate.Funcs{UpdateFunc: namespaceChanged}, watched.AfterStart)).
 		// Making an RSA key takes seconds, and so does asking pods that do not answer; other keys do not wait for it.
 		WithOptions(controller.Options{MaxConcurrentReconciles: 16}).
 		Complete(r)
@@ -41,6 +45,12 @@ func keysOfPolicy(_ context.Context, object client.Object) []reconcile.Request {
 		}
 	}
 	return requests
+}
+
+// refersElsewhere says whether a policy refers to other keys than before. Nothing else that it says matters to any.
+func refersElsewhere(change event.UpdateEvent) bool {
+	return !slices.EqualFunc(change.ObjectOld.(*v1alpha1.AuthPolicy).Spec.Issuers, change.ObjectNew.(*v1alpha1.AuthPolicy).Spec.Issuers,
+		func(a, b v1alpha1.PolicyIssuer) bool { return equality.Semantic.DeepEqual(a.Keys, b.Keys) })
 }
 
 func keysOfIssuer(_ context.Context, object client.Object) []reconcile.Request {

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
+	"github.com/latchkey-dev/latchkey/internal/watched"
 )
 
 const (
@@ -39,18 +40,19 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 			return err
 		}
 	}
+	later := builder.WithPredicates(watched.AfterStart)
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("tokenissuer").
 		For(&v1alpha1.TokenIssuer{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Owns(&corev1.ConfigMap{}).
-		Owns(&corev1.PersistentVolumeClaim{}).
-		Owns(&corev1.Service{}).
-		Owns(&appsv1.Deployment{}).
-		Owns(&networkingv1.NetworkPolicy{}).
-		Owns(&policyv1.PodDisruptionBudget{}).
-		Owns(&corev1.Secret{}, builder.OnlyMetadata).
-		Watches(&corev1.Secret{}, r.issuersWith(bySecret), builder.OnlyMetadata).
-		Watches(&v1alpha1.SigningKey{}, r.issuersWith(bySigningKey)).
+		Owns(&corev1.ConfigMap{}, later).
+		Owns(&corev1.PersistentVolumeClaim{}, later).
+		Owns(&corev1.Service{}, later).
+		Owns(&appsv1.Deployment{}, later).
+		Owns(&networkingv1.NetworkPolicy{}, later).
+		Owns(&policyv1.PodDisruptionBudget{}, later).
+		Owns(&corev1.Secret{}, builder.OnlyMetadata, later).
+		Watches(&corev1.Secret{}, r.issuersWith(bySecret), builder.OnlyMetadata, later).
+		Watches(&v1alpha1.SigningKey{}, r.issuersWith(bySigningKey), later).
 		Complete(r)
 }
 
