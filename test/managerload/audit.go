@@ -75,7 +75,7 @@ func (a *audit) read() error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was read
 	if _, err = file.Seek(a.offset, io.SeekStart); err != nil {
 		return err
 	}

@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
@@ -20,7 +22,10 @@ import (
 	"github.com/latchkey-dev/latchkey/test/installation"
 )
 
-func TestMain(m *testing.M) { os.Exit(guard.Main("managerload", m.Run)) }
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	os.Exit(guard.Main("managerload", m.Run))
+}
 
 // sizes are what the environment asks for, or those of a test among others.
 func sizes(t *testing.T) (s size, rest time.Duration) {

@@ -32,7 +32,7 @@ func startManager(program, kubeconfig, webhookAddress, logFile string, profiled 
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // the manager has it open itself
 	var ports [3]string
 	for i := range ports {
 		if ports[i], err = freeAddress(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
@@ -23,17 +24,15 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/filetree"
 )
 
-// adminPort is where a sidecar says what it has applied, and bundleVolume the volume that this is about.
-const (
-	adminPort    = "15020"
-	bundleVolume = "latchkey-bundle"
-)
+// bundleVolume is the volume that sidecars report on.
+const bundleVolume = "latchkey-bundle"
 
 // standIns answer for the sidecars of all pods, each at its own address. Like a kubelet, they read a pod's files when the pod starts and when its
 // annotation changes, and at no other time.
 type standIns struct {
-	kube   client.WithWatch
-	server *http.Server
+	kube      client.WithWatch
+	server    *http.Server
+	addresses *addresses
 
 	mu     sync.Mutex
 	byName map[types.NamespacedName]*standIn
@@ -53,8 +52,12 @@ type standIn struct {
 }
 
 func newStandIns(ctx context.Context, kube client.WithWatch) (*standIns, error) {
+	taken, err := takeAddresses()
+	if err != nil {
+		return nil, err
+	}
 	s := &standIns{
-		kube: kube, byName: map[types.NamespacedName]*standIn{}, byIP: map[netip.Addr]*standIn{}, counts: map[types.NamespacedName]int{},
+		kube: kube, addresses: taken, byName: map[types.NamespacedName]*standIn{}, byIP: map[netip.Addr]*standIn{}, counts: map[types.NamespacedName]int{},
 	}
 	s.server = &http.Server{Handler: http.HandlerFunc(s.answer), ReadHeaderTimeout: time.Minute}
 	pods := &metav1.PartialObjectMetadataList{}
@@ -79,11 +82,11 @@ func (s *standIns) start(ctx context.Context, pod *corev1.Pod) (netip.Addr, erro
 		return netip.Addr{}, err
 	}
 	s.mu.Lock()
-	ip := address(len(s.byName) + 1)
+	ip := s.addresses.of(len(s.byName) + 1)
 	s.byName[client.ObjectKeyFromObject(pod)], s.byIP[ip] = p, p
 	s.counts[p.policy]++
 	s.mu.Unlock()
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(ip.String(), adminPort))
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(ip.String(), strconv.Itoa(adminPort)))
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("answer for a pod: %w", err)
 	}
@@ -95,7 +98,7 @@ func (s *standIns) start(ctx context.Context, pod *corev1.Pod) (netip.Addr, erro
 	return ip, nil
 }
 
-func (s *standIns) stop() error { return s.server.Close() }
+func (s *standIns) stop() error { return errors.Join(s.server.Close(), s.addresses.taken.Close()) }
 
 // answer is what a sidecar says on its admin port.
 func (s *standIns) answer(w http.ResponseWriter, r *http.Request) {

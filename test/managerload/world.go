@@ -3,7 +3,6 @@ package managerload
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -219,6 +218,3 @@ func await(ctx context.Context, what string, is func(context.Context) (bool, str
 	}
 	return nil
 }
-
-// address is that of the n-th pod: one of this machine's own, as all of 127.0.0.0/8 are, and of nobody else's among its tests.
-func address(n int) netip.Addr { return netip.AddrFrom4([4]byte{127, 112, byte(n >> 8), byte(n)}) } //nolint:gosec // each byte is cut to its size
