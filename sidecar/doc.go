@@ -15,7 +15,7 @@
 //	forward.go    how it reaches the app; plain.go how nearly all do, faster
 //	http1/        HTTP/1.1 without net/http, where nothing about it is unusual
 //	lobby.go      which connections are taken, and on what terms; door.go serves them
-//	reload.go     how a changed bundle comes into force
+//	reload.go     how a changed bundle comes into force; residency/ gives back what that took
 //	warmup.go     what a new pod waits for before it says that it is ready
 //	admin.go      what the process says about itself; metrics.go and decisions.go hold it
 //	probe.go      how the kubelet asks after the app

@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/filetree"
 	"github.com/latchkey-dev/latchkey/internal/tracing"
 	"github.com/latchkey-dev/latchkey/sidecar/gate"
+	"github.com/latchkey-dev/latchkey/sidecar/residency"
 	"github.com/latchkey-dev/latchkey/sidecar/tokenservice"
 )
 
@@ -100,6 +101,18 @@ func (s *sidecar) load(ctx context.Context, tree filetree.Tree, readErr error) {
 	s.metrics.appliedAt.Set(float64(time.Now().Unix()))
 	s.warmUp.begin(s.endWarmUp)
 	s.log.Info("bundle applied", "hash", hash, "keyIDs", s.current.Load().gate.KeyIDs())
+}
+
+// reload is load while requests are served. What compiling took, and what was in force before, is given back.
+func (s *sidecar) reload(ctx context.Context, tree filetree.Tree, readErr error) {
+	s.load(ctx, tree, readErr)
+	s.release()
+}
+
+func (s *sidecar) release() {
+	if err := residency.Release(); err != nil {
+		s.log.Warn("memory not given back", "error", err)
+	}
 }
 
 // apply builds a snapshot whole and swaps it in, or changes nothing.

@@ -95,11 +95,12 @@ func Run(ctx context.Context, config Config, sockets *Sockets, logger *slog.Logg
 	}
 	s.lobby.accept(fail)
 	running.Go(func() {
-		filetree.Watch(background, config.BundleDir, func(tree filetree.Tree, err error) { s.load(background, tree, err) })
+		filetree.Watch(background, config.BundleDir, func(tree filetree.Tree, err error) { s.reload(background, tree, err) })
 	})
 	running.Go(func() { s.watchOver(background) })
 	s.warnOfNeighbours(config)
 	logger.Info("serving", "addresses", sockets.addresses(), "app", config.AppHosts)
+	s.release()
 
 	select {
 	case <-ctx.Done():

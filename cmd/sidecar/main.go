@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/profile"
 	"github.com/latchkey-dev/latchkey/sidecar"
 	"github.com/latchkey-dev/latchkey/sidecar/keeper"
+	"github.com/latchkey-dev/latchkey/sidecar/residency"
 )
 
 func main() { os.Exit(run()) }
@@ -74,6 +75,9 @@ func parent(ctx context.Context, config sidecar.Config, log *slog.Logger) int {
 	if err != nil {
 		log.Error("stopped", "error", err)
 		return 1
+	}
+	if err = residency.Release(); err != nil {
+		log.Warn("memory not given back", "error", err)
 	}
 	return keeper.Keep(ctx, program, append(os.Args[1:], "--sockets="+strconv.Itoa(len(files))), files, log)
 }

@@ -1,0 +1,55 @@
+package residency_test
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/latchkey-dev/latchkey/sidecar/residency"
+)
+
+var (
+	written = "before"
+	counted int
+)
+
+func TestReleaseGivesPagesBackAndLosesNothing(t *testing.T) {
+	written, counted = strings.Repeat("after", 2), 7
+	before := filePages(t)
+	if err := residency.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if after := filePages(t); after >= before {
+		t.Errorf("got %d kB of the program's file resident, want less than the %d kB before", after, before)
+	}
+	if written != "afterafter" || counted != 7 {
+		t.Errorf("got %q and %d, want what was written to stay", written, counted)
+	}
+	if err := residency.Release(); err != nil {
+		t.Errorf("got %v, want it to do so again", err)
+	}
+}
+
+// filePages is how much of files is resident in this process, in kB.
+func filePages(t *testing.T) int {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "RssFile:")
+	pages, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages
+}
+
+func BenchmarkRelease(b *testing.B) {
+	for b.Loop() {
+		if err := residency.Release(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
