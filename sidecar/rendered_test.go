@@ -397,6 +397,11 @@ func TestFormsSignInAndOut(t *testing.T) {
 	if len(asked) != 1 || asked[0].Path != "/login" || asked[0].Body != `{"password":"hunter2","username":"alice"}` || asked[0].Header.Get("Sec-Fetch-Site") != "same-origin" {
 		t.Errorf("got %+v at the token service, want a sign-in as scripts send it", asked)
 	}
+	before := s.refreshToken()
+	w.form("/auth/login", fields, own, "Cookie: "+refreshCookie+"="+before)
+	if asked := service.takeAsked(); len(asked) != 1 || asked[0].Header.Get("Cookie") != "__Secure-latchkey-refresh="+before {
+		t.Errorf("got %+v at the token service, want the session that is replaced", asked)
+	}
 
 	signedIn := "Cookie: " + accessCookie + "=" + s.access + "; " + refreshCookie + "=" + s.refreshToken()
 	got = w.form("/auth/logout", nil, "Sec-Fetch-Site: cross-site", signedIn)

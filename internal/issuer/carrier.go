@@ -53,6 +53,18 @@ func (c carrier) read(w http.ResponseWriter, r *http.Request) (string, error) {
 	return body.RefreshToken, nil
 }
 
+// brought returns the refresh token that comes with a request which needs none, or "". Of two, nobody knows which is the browser's own.
+func (c carrier) brought(r *http.Request) string {
+	if c.delivery != config.DeliverByCookie {
+		return ""
+	}
+	token, err := readCookie(r)
+	if err != nil {
+		return ""
+	}
+	return token
+}
+
 // readCookie returns the refresh token. Two cookies of the name are refused: a neighbouring domain can plant one beside ours, and which comes
 // first is the browser's choice.
 func readCookie(r *http.Request) (string, error) {

@@ -62,8 +62,12 @@ func (h *handler) listSessions(w http.ResponseWriter, r *http.Request, m *materi
 	return nil
 }
 
-// endSession ends one session of the user.
+// endSession ends one session of the user. If it is this one, its cookie is worth nothing any more.
 func (h *handler) endSession(w http.ResponseWriter, r *http.Request, m *material) error {
+	way, err := carrierOf(r, m)
+	if err != nil {
+		return err
+	}
 	own, err := h.own(r, m)
 	if err != nil {
 		return err
@@ -74,6 +78,9 @@ func (h *handler) endSession(w http.ResponseWriter, r *http.Request, m *material
 	}
 	if err := h.sessions.end(r.Context(), own, id, h.auditFor(r, h.deviceOf(r, m))); err != nil {
 		return err
+	}
+	if id == own.ID {
+		way.clear(w)
 	}
 	noContent(w)
 	return nil

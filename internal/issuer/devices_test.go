@@ -94,7 +94,7 @@ func TestUserEndsSessions(t *testing.T) {
 		cleared           bool
 	}{
 		{"one", http.MethodDelete, func(_, other string) string { return "/sessions/" + other }, false, true, false},
-		{"their own", http.MethodDelete, func(own, _ string) string { return "/sessions/" + own }, true, false, false},
+		{"their own", http.MethodDelete, func(own, _ string) string { return "/sessions/" + own }, true, false, true},
 		{"all others", http.MethodDelete, func(_, _ string) string { return "/sessions" }, false, true, false},
 		{"all", http.MethodPost, func(_, _ string) string { return "/logout-all" }, true, true, true},
 	} {

@@ -155,23 +155,23 @@ func (h *handler) login(w http.ResponseWriter, r *http.Request, m *material) err
 	if err != nil {
 		return err
 	}
-	var credentials struct {
+	var typed struct {
 		Username string `json:"username"`
 		Password string `json:"password"`
 	}
-	if err = readJSON(w, r, &credentials, `{"username":"...","password":"..."}`); err != nil {
+	if err = readJSON(w, r, &typed, `{"username":"...","password":"..."}`); err != nil {
 		return err
 	}
-	if strings.ContainsRune(credentials.Username, 0) {
+	if strings.ContainsRune(typed.Username, 0) {
 		return malformed("username must have no NUL") // databases do not agree on it, and none shall seem to fail
 	}
 	device := h.deviceOf(r, m)
 	log := h.auditFor(r, device)
-	g, err := h.sessions.login(r.Context(), m, credentials.Username, []byte(credentials.Password), device, log)
+	g, err := h.sessions.login(r.Context(), m, credentials{typed.Username, []byte(typed.Password), way.brought(r)}, device, log)
 	h.metrics.signIn(byPassword, err)
 	if err != nil {
 		name := unknownUser
-		if listed, known := m.listed(credentials.Username); known {
+		if listed, known := m.listed(typed.Username); known {
 			name = listed.Name
 		}
 		log.with("user", name).refused(eventSignIn, err)

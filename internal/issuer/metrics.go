@@ -83,7 +83,7 @@ func newMetrics() *metrics {
 	m.registry.MustRegister(m.spans, m.requests, m.asked, m.stored, m.signIns, m.throttles, m.refreshes, m.ends, m.moved, m.streams, m.volumes, m.rejected,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, why := range []string{endedByLogout, endedByRevoke, endedByLimit, endedByReuse, endedByIdle, endedByAge,
-		endedByNetwork, endedByRemoval, endedByPassword, endedByUser, endedByBackend} {
+		endedByNetwork, endedByRemoval, endedByPassword, endedByUser, endedByBackend, endedBySignIn} {
 		m.ends.WithLabelValues(why) // there from the start, so that the first theft is an increase
 	}
 	for _, outcome := range []string{string(success), string(ReasonInvalidCredentials), string(ReasonThrottled), string(ReasonBusy),

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer"
+	"github.com/latchkey-dev/latchkey/internal/issuer/config"
 )
 
 func TestLoginAnswersWithBothTokens(t *testing.T) {
@@ -284,19 +285,78 @@ func TestSessionsOutliveTheProcess(t *testing.T) {
 	refused(t, w.refresh(b.refresh()), http.StatusUnauthorized, issuer.ReasonNoSession, false)
 }
 
-// A session that somebody else has planted in the browser stays theirs: signing in begins another, under a number that nobody could know (session
-// fixation).
+// A session that somebody else has planted in the browser is not taken over: signing in begins another, under a number that nobody could know
+// (session fixation), and ends what was planted.
 func TestSigningInNeverTakesOverTheSessionThatTheBrowserBrings(t *testing.T) {
 	w := start(t)
 	planted := w.login("bob")
-	request := w.loginRequest("alice", passwordOf("alice"))
-	request.Header.Set("Cookie", issuer.CookieName+"="+planted.refresh())
-	victim := w.do(request)
+	victim := w.loginWith("alice", passwordOf("alice"), planted.refresh())
 	if victim.status != http.StatusOK || w.sid(victim) == w.sid(planted) {
 		t.Fatalf("got %d and the session %s, want a session of her own", victim.status, w.sid(victim))
 	}
-	if _, claims := w.claims(w.mustRefresh(planted.refresh()).access); claims["sub"] != "bob" {
-		t.Errorf("got %v from what was planted, want bob as before", claims["sub"])
+	refused(t, w.refresh(planted.refresh()), http.StatusUnauthorized, issuer.ReasonNoSession, false)
+	w.mustRefresh(victim.refresh())
+}
+
+// loginWith signs in from a browser that has had a session.
+func (w *world) loginWith(name, password, token string) answer {
+	w.t.Helper()
+	r := w.loginRequest(name, password)
+	r.Header.Set("Cookie", issuer.CookieName+"="+token)
+	return w.do(r)
+}
+
+func TestSigningInAgainReplacesTheBrowsersSession(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, w *world) {
+		c := defaults
+		c.MaxSessionsPerUser = 2
+		w.writeConfig(c)
+		w.run()
+		follower := w.follow("", 0)
+		follower.ready()
+		phone := w.login("alice")
+		w.clock.step(time.Second)
+		browser := w.login("alice")
+		before := w.sid(browser)
+
+		refused(t, w.loginWith("alice", "wrong", browser.refresh()), http.StatusUnauthorized, issuer.ReasonInvalidCredentials, false)
+		browser = w.mustRefresh(browser.refresh())
+
+		again := w.loginWith("alice", passwordOf("alice"), browser.refresh())
+		follower.revoked(before)
+		refused(t, w.refresh(browser.refresh()), http.StatusUnauthorized, issuer.ReasonNoSession, false)
+		var left []string
+		for _, each := range w.devices(again) {
+			left = append(left, each.ID)
+		}
+		if diff := cmp.Diff(left, []string{w.sid(again), w.sid(phone)}); diff != "" { // which had not to make room
+			t.Errorf("sessions (-got +want):\n%s", diff)
+		}
+		w.mustRefresh(phone.refresh())
+
+		for name, cookie := range map[string]string{
+			"a token that nobody made": "AAAA", "none that can be told": w.mustRefresh(again.refresh()).refresh() + "; " + issuer.CookieName + "=planted",
+		} {
+			if got := w.loginWith("bob", passwordOf("bob"), cookie); got.status != http.StatusOK {
+				t.Errorf("with %s: got %d %s, want 200", name, got.status, got.body)
+			}
+		}
+		if got := len(w.devices(again)); got != 2 {
+			t.Errorf("after others have signed in alice has %d sessions, want 2", got)
+		}
+	})
+}
+
+func TestSigningInAgainCountsAsOneDeviceWhereNoMoreMaySignIn(t *testing.T) {
+	c := defaults
+	c.MaxSessionsPerUser, c.OnLimit = 1, config.Refuse
+	w := newWorld(t)
+	w.writeConfig(c)
+	w.run()
+	browser := w.login("alice")
+	refused(t, w.do(w.loginRequest("alice", passwordOf("alice"))), http.StatusForbidden, issuer.ReasonSessionLimit, false)
+	if again := w.loginWith("alice", passwordOf("alice"), browser.refresh()); again.status != http.StatusOK {
+		t.Errorf("got %d %s, want 200", again.status, again.body)
 	}
 }
 

@@ -53,16 +53,26 @@ const (
 	endedByPassword = "password_changed"
 	endedByUser     = "ended_by_user"
 	endedByBackend  = "ended_by_backend"
+	endedBySignIn   = "signed_in_again"
 )
 
-// login checks a password and starts a session.
-func (s *sessions) login(ctx context.Context, m *material, name string, password []byte, device store.Device, log audit) (grant, error) {
+// credentials are what somebody signs in with.
+type credentials struct {
+	name     string
+	password []byte
+	brought  string // the refresh token that the browser has had until now; empty where there is none
+}
+
+// login checks a password and starts a session. The one that the browser has had ends: its cookie is about to be replaced, so nobody could refresh
+// it or sign out of it any more, and it would count among the user's devices until it is idle. That is before the new one begins, so that no other device
+// makes room for it.
+func (s *sessions) login(ctx context.Context, m *material, by credentials, device store.Device, log audit) (grant, error) {
 	leave, err := s.signIns.enter()
 	if err != nil {
 		return grant{}, err
 	}
 	defer leave()
-	name = norm.NFC.String(name)
+	name := norm.NFC.String(by.name)
 	if listed, known := m.listed(name); known {
 		name = listed.Name
 	}
@@ -70,12 +80,15 @@ func (s *sessions) login(ctx context.Context, m *material, name string, password
 	if err != nil {
 		return grant{}, err
 	}
-	who, err := s.authenticate(ctx, m, name, password, device, log.trace)
+	who, err := s.authenticate(ctx, m, name, by.password, device, log.trace)
 	// Who hangs up on an app that is slow to say no has been told by its silence, and an app that answers what it should not may mean no by it.
 	if refused := errors.Is(err, errInvalidCredentials) || errors.Is(err, webhook.ErrUnfit) || err != nil && ctx.Err() != nil; !refused {
 		takeBack()
 	}
 	if err != nil {
+		return grant{}, err
+	}
+	if err = s.endOf(ctx, by.brought, endedBySignIn, log); err != nil {
 		return grant{}, err
 	}
 	return s.begin(ctx, m, who, device, log)
@@ -122,9 +135,14 @@ func (s *sessions) tellEnded(user string, ended []store.SessionID, why string, l
 	}
 }
 
-// logout ends the session of a refresh token, be it the current one or not: who has any of them was signed in. It is content if there is
-// nothing to end.
+// logout ends the session of a refresh token.
 func (s *sessions) logout(ctx context.Context, token string, log audit) error {
+	return s.endOf(ctx, token, endedByLogout, log)
+}
+
+// endOf ends the session of a refresh token, be it the current one or not: who has any of them was signed in. It is content if there is
+// nothing to end.
+func (s *sessions) endOf(ctx context.Context, token, why string, log audit) error {
 	found, _, err := s.find(ctx, token)
 	if errors.Is(err, errNoSession) {
 		return nil
@@ -132,7 +150,7 @@ func (s *sessions) logout(ctx context.Context, token string, log audit) error {
 	if err != nil {
 		return err
 	}
-	return s.endBy(ctx, found, endedByLogout, s.instant(), log.of(found), nil)
+	return s.endBy(ctx, found, why, s.instant(), log.of(found), nil)
 }
 
 // revoke ends the session of a refresh token or an access token. It is content if there is nothing to end.

@@ -63,6 +63,7 @@ func (s *Routes) loginByForm(w http.ResponseWriter, r *http.Request, fields map[
 		panic(err)
 	}
 	out := s.request(r, "/login", forwarded)
+	translate(r.Header, out.Header, false) // the session that the browser has had is replaced
 	out.Header.Set("Content-Type", "application/json")
 	out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(credentials)), nil }
 	out.Body, _ = out.GetBody()
