@@ -33,7 +33,7 @@ test: ## Run every test, with the race detector
 	KUBEBUILDER_ASSETS=$$assets $(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 20m ./...
 	@cat test/output/web/*.txt # what the browser's half was asked
 
-e2e: ## Run the tests that need a real cluster: KUBECONFIG's, or a node of their own (Debian, root; RUN=pattern, KEEP=1)
+e2e: ## Run the tests that need a real cluster: KUBECONFIG's, kind where Docker runs, or a node of their own (Debian, root); RUN=pattern, KEEP=1
 	@test/e2e/run
 
 MINUTES ?= 10

@@ -4,6 +4,7 @@
 // Where to read first:
 //
 //	run                where the cluster comes from
+//	chart_test.go, upgrade_test.go, operations_test.go  the ways to install, upgrade and remove Latchkey
 //	main_test.go       what all tests share: clients, installing, waiting
 //	app_test.go        the app of the quickstart in a namespace of its own, and its users
 //	interception_test.go  how callers get to the sidecar, and nobody past it

@@ -104,7 +104,7 @@ func letGo(ctx context.Context) error {
 	return err
 }
 
-// installed is what Latchkey came from: "", "config" or "chart".
+// installed is what Latchkey came from: "", "config", "chart" or "previous chart".
 var installed string
 
 // install puts Latchkey into the cluster, from the files that users apply, and waits until it works. What another way has installed is
@@ -115,6 +115,9 @@ func install(t *testing.T, way string) {
 		return
 	}
 	uninstall(t)
+	if way != "config" {
+		must(t, leave(t.Context())) // a chart brings its own kinds
+	}
 	installed = way
 	defer func() {
 		if t.Failed() {
@@ -126,8 +129,18 @@ func install(t *testing.T, way string) {
 		run(t, "kubectl", "apply", "-k", "config/default")
 	case "chart":
 		run(t, "go", helm("install", "latchkey", "charts/latchkey", "--namespace", system, "--create-namespace", "--wait", "--timeout", patience.String())...)
+	case "previous chart":
+		run(t, "go", helm("install", "latchkey", os.Getenv("LATCHKEY_E2E_PREVIOUS"), "--set", "image.tag=previous", "--namespace", system, "--create-namespace", "--wait", "--timeout", patience.String())...)
 	}
 	run(t, "kubectl", "--namespace", system, "rollout", "status", "deployment/latchkey-manager", "--timeout", patience.String())
+}
+
+// upgrade goes from the previous chart to this one.
+func upgrade(t *testing.T) {
+	t.Helper()
+	run(t, "go", helm("upgrade", "latchkey", "charts/latchkey", "--take-ownership", "--force-conflicts", "--reset-values", "--namespace", system,
+		"--wait", "--timeout", patience.String())...)
+	installed = "chart"
 }
 
 // uninstall removes Latchkey, but not its kinds: with them all objects would go.
@@ -146,7 +159,7 @@ func remove(ctx context.Context) error {
 				return err
 			}
 		}
-	case "chart":
+	case "chart", "previous chart":
 		_, err := output(ctx, "go", helm("uninstall", "latchkey", "--namespace", system, "--wait", "--timeout", patience.String())...)
 		return err
 	}

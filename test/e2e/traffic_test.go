@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 // traffic is people who use the app all the time, and must not notice anything.
 type traffic struct {
 	app    *app
+	every  int // which turn is a refresh
 	cancel context.CancelFunc
 	people sync.WaitGroup
 
@@ -26,8 +28,19 @@ type traffic struct {
 // Service, each on a connection that is kept.
 func startTraffic(a *app, n int) *traffic {
 	a.Helper()
+	return start(a, n, 10)
+}
+
+// startVisitors is the same with people who do not stay long enough to refresh anything.
+func startVisitors(a *app, n int) *traffic {
+	a.Helper()
+	return start(a, n, math.MaxInt)
+}
+
+func start(a *app, n, every int) *traffic {
+	a.Helper()
 	ctx, cancel := context.WithCancel(a.Context())
-	t := &traffic{app: a, cancel: cancel, signedBy: map[string]int{}}
+	t := &traffic{app: a, every: every, cancel: cancel, signedBy: map[string]int{}}
 	a.Cleanup(func() { cancel(); t.people.Wait() })
 	address := a.service()
 	for range n {
@@ -47,7 +60,7 @@ func (t *traffic) use(ctx context.Context, address string, s session) {
 		case <-ticker.C:
 		}
 		began := time.Now()
-		refreshing := turn%10 == 0
+		refreshing := turn%t.every == 0
 		var err error
 		next := s
 		if refreshing {
