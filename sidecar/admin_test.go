@@ -56,6 +56,30 @@ func TestRefusalCanBeLookedUpInsideThePod(t *testing.T) {
 	}
 }
 
+func TestProfilesAreServedInsideThePodWhereTheyAreAskedFor(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		flags  []string
+		inside int
+	}{{"not asked for", nil, 404}, {"asked for", []string{"--profile"}, 200}} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.mount(w.bundle())
+			w.start(test.flags...)
+			const path = "/debug/pprof/heap"
+			if got := w.send("GET", "http://"+w.appIP+":15020"+path, "", "").Status; got != test.inside {
+				t.Errorf("inside the pod: got %d, want %d", got, test.inside)
+			}
+			if got := w.admin(path).Status; got != 404 {
+				t.Errorf("on the pod's address: got %d, want 404", got)
+			}
+			if got := w.do("GET", path, "").Status; got != 401 {
+				t.Errorf("on the app's port: got %d, want 401: it is the app's path", got)
+			}
+		})
+	}
+}
+
 func TestDecisionsAreBounded(t *testing.T) {
 	w := newProtectedApp(t)
 	for range 260 {

@@ -131,6 +131,10 @@ const (
 	// AnnotationVolumes on a pod is the poke: "<hash of what its volumes should hold> <attempt>". Changing it makes the kubelet
 	// refresh the pod's volumes at once.
 	AnnotationVolumes = "auth.latchkey.dev/volumes"
+	// AnnotationProfile, with the value "enabled", on a pod has its sidecar serve profiles of itself from when the pod is made, and on a TokenIssuer
+	// its token service; on the admin port, and from inside the pod alone.
+	AnnotationProfile = "auth.latchkey.dev/profile"
+	ProfileEnabled    = "enabled"
 )
 
 // SidecarContainerName is the name of the injected container.

@@ -66,8 +66,17 @@ func TestTheManagerDoesItsWorkAndHandsItOn(t *testing.T) {
 	address, err := installation.WebhookAddress(t.Context(), api)
 	must(t, err)
 
-	first := startManager(t, kubeconfig, address)
+	profiles := "127.0.0.1:" + freePort(t)
+	first := startManager(t, kubeconfig, address, "--profile-address="+profiles)
 	first.waitReady(t)
+	for _, each := range []struct {
+		address string
+		want    int
+	}{{profiles, http.StatusOK}, {first.health, http.StatusNotFound}, {first.metrics, http.StatusNotFound}} {
+		if got, _, err := get(t.Context(), each.address, "/debug/pprof/heap"); err != nil || got != each.want {
+			t.Errorf("a profile at %s: got %d and %v, want %d", each.address, got, err, each.want)
+		}
+	}
 
 	for _, file := range []string{"signingkey", "tokenissuer", "authpolicy"} {
 		apply(t, api, "default", "samples/auth_v1alpha1_"+file+".yaml")
@@ -154,6 +163,8 @@ func TestFlagsThatMakeNoSenseAreNamed(t *testing.T) {
 		{name: "no address", args: append(good, "--webhook-address=here"), want: []string{"--webhook-address: ", "is not ip:port"}},
 		{name: "a host name", args: append(good, "--health-address=localhost:1"), want: []string{"--health-address: ", "is not ip:port"}},
 		{name: "an IPv6 address without brackets", args: append(good, "--metrics-address=fd00::1:8080"), want: []string{"--metrics-address: ", "brackets"}},
+		{name: "profiles where others could reach them", args: append(good, "--profile-address=10.0.0.1:6060"), want: []string{"-profile-address: must be a loopback address"}},
+		{name: "profiles everywhere", args: append(good, "--profile-address=:6060"), want: []string{"-profile-address: must be ip:port"}},
 		{name: "port 0", args: append(good, "--webhook-address=[::1]:0"), want: []string{"--webhook-address: ", "from 1 to 65535"}},
 		{name: "check without a namespace", args: []string{"check"}, want: []string{"--namespace: required"}},
 		{name: "check with an argument", args: []string{"check", "--namespace=a", "all"}, want: []string{`unexpected argument "all"`}},

@@ -318,6 +318,22 @@ func TestTheTokenServiceListensOnThePodsAddressOfEitherKind(t *testing.T) {
 	}
 }
 
+func TestATokenServiceServesProfilesInsideItsPodWhereThatIsAskedFor(t *testing.T) {
+	b := newBench(t)
+	for value, want := range map[string]string{"": "invalid AddrPort", "enabled": "127.0.0.1:8081", "true": "invalid AddrPort"} {
+		object := get(b, &v1alpha1.TokenIssuer{}, "auth")
+		object.Annotations = map[string]string{v1alpha1.AnnotationProfile: value}
+		b.must(b.client.Update(ctx, object))
+		b.reconcile()
+		args := get(b, &appsv1.Deployment{}, "auth-issuer").Spec.Template.Spec.Containers[0].Args
+		options, err := issuer.ParseFlags(strings.Split(strings.ReplaceAll(strings.Join(args, " "), "$(POD_IP)", "10.0.0.1"), " "), io.Discard)
+		b.must(err)
+		if got := options.ProfileAddress.String(); got != want {
+			t.Errorf("%q: got profiles at %s, want %s", value, got, want)
+		}
+	}
+}
+
 func TestAnIdleTokenIssuerCausesNoWrites(t *testing.T) {
 	b := newBench(t)
 	b.reconcile()

@@ -307,6 +307,9 @@ func renderContainer(issuer *v1alpha1.TokenIssuer, image string) *applycore.Cont
 			WithSleep(applycore.SleepAction().WithSeconds(leaveSeconds))))
 		container.WithArgs(fmt.Sprintf("--owner=%s/%s", issuer.Namespace, issuer.Name))
 	}
+	if issuer.Annotations[v1alpha1.AnnotationProfile] == v1alpha1.ProfileEnabled {
+		container.WithArgs(fmt.Sprintf("--profile-address=127.0.0.1:%d", adminPort))
+	}
 	// The brackets are for clusters whose pods have IPv6 addresses; they do no harm around an IPv4 one.
 	return container.WithArgs(
 		fmt.Sprintf("--listen=[$(POD_IP)]:%d", servicePort),

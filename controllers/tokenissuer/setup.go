@@ -43,7 +43,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	later := builder.WithPredicates(watched.AfterStart)
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("tokenissuer").
-		For(&v1alpha1.TokenIssuer{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.TokenIssuer{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Owns(&corev1.ConfigMap{}, later).
 		Owns(&corev1.PersistentVolumeClaim{}, later).
 		Owns(&corev1.Service{}, later).

@@ -36,7 +36,7 @@ const (
 
 // container is a native sidecar: an init container that keeps running. It is up before the app starts, and gone after the app has ended.
 // Fields that the API server would default are written out, so that what is injected is what is stored.
-func container(sidecar Sidecar, probes []string) corev1.Container {
+func container(sidecar Sidecar, profile bool, probes []string) corev1.Container {
 	args := []string{"--bundle=" + bundleDir, "--state=" + stateDir, "--pod-ips=$(POD_IPS)"}
 	if sidecar.Interception == v1alpha1.InterceptionRedirect {
 		args = append(args, "--app-host="+loopback+",$(POD_IPS)")
@@ -45,6 +45,9 @@ func container(sidecar Sidecar, probes []string) corev1.Container {
 	}
 	args = append(args, intercepted(sidecar)...)
 	args = append(args, "--admin-port="+strconv.Itoa(adminPort), "--probe-port="+strconv.Itoa(probePort), secretFlag+sidecar.HookSecret)
+	if profile {
+		args = append(args, "--profile")
+	}
 	args = append(args, probes...)
 
 	return corev1.Container{

@@ -46,7 +46,7 @@ func Pod(pod *corev1.Pod, sidecar Sidecar) (*corev1.Pod, error) {
 	}
 	delayEnd(out)
 
-	ours := []corev1.Container{container(sidecar, probes)}
+	ours := []corev1.Container{container(sidecar, out.Annotations[v1alpha1.AnnotationProfile] == v1alpha1.ProfileEnabled, probes)}
 	if sidecar.Interception == v1alpha1.InterceptionRedirect {
 		ours = append([]corev1.Container{redirector(sidecar)}, ours...)
 	}

@@ -160,6 +160,15 @@ func TestPodsThatTheSidecarCouldNotProtectAreRefused(t *testing.T) {
 	}
 }
 
+func TestAnAnnotationThatNobodyUnderstandsIsRefused(t *testing.T) {
+	pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "app"}}}}
+	pod.Annotations = map[string]string{v1alpha1.AnnotationProfile: "on"}
+	_, err := inject.Pod(pod, shop)
+	if want := `metadata.annotations[auth.latchkey.dev/profile]: Forbidden: must be "enabled", or not be there`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestLowPortsAreTakenByLoopbackAfterTheKernelWasAsked(t *testing.T) {
 	web := inject.Sidecar{Image: "sidecar", Policy: "web", Ports: []int32{8080, 80}, HookSecret: shop.HookSecret}
 	const start = "net.ipv4.ip_unprivileged_port_start"

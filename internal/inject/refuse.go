@@ -21,6 +21,9 @@ func refusals(pod *corev1.Pod) field.ErrorList {
 	}
 	spec := field.NewPath("spec")
 
+	if value, asked := pod.Annotations[v1alpha1.AnnotationProfile]; asked && value != v1alpha1.ProfileEnabled {
+		forbid(field.NewPath("metadata", "annotations").Key(v1alpha1.AnnotationProfile), "must be %q, or not be there", v1alpha1.ProfileEnabled)
+	}
 	if pod.Spec.HostNetwork {
 		forbid(spec.Child("hostNetwork"), "the sidecar would take ports of the node itself; remove it, or %s", withoutSidecar)
 	}

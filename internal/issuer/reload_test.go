@@ -211,6 +211,30 @@ func TestNothingIsServedBeforeEverythingIsThere(t *testing.T) {
 	w.login("alice")
 }
 
+func TestProfilesAreServedAtTheirAddressAlone(t *testing.T) {
+	w := newWorld(t)
+	host, _, _ := net.SplitHostPort(w.admin)
+	free, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.profile = free.Addr().String()
+	free.Close()
+	w.run()
+	const path = "/debug/pprof/heap"
+	if status, _, err := w.tryAdmin(path); err != nil || status != http.StatusNotFound {
+		t.Errorf("on the admin address: got %d and %v, want 404", status, err)
+	}
+	w.eventually("profiles are served", func() bool {
+		response, err := http.Get("http://" + w.profile + path)
+		if err != nil {
+			return false
+		}
+		response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
+}
+
 func TestParseFlags(t *testing.T) {
 	good := "--config=/c --ring=/r --sidecars=/s --users=/u --tls=/t --data=/d --listen=10.0.0.1:8443 --admin-address=[fd00::1]:8081"
 	for _, tc := range []struct{ name, flags, want string }{
@@ -227,6 +251,9 @@ func TestParseFlags(t *testing.T) {
 			`invalid value "10.0.0.1" for flag -listen: must be an IP address and a port, as 10.0.0.1:8443 or [fd00::1]:8443`},
 		{"refuses a host name", strings.Replace(good, "10.0.0.1:8443", "localhost:8443", 1),
 			`invalid value "localhost:8443" for flag -listen: must be an IP address and a port, as 10.0.0.1:8443 or [fd00::1]:8443`},
+		{"takes an address for profiles", good + " --profile-address=127.0.0.1:8081", ""},
+		{"refuses profiles where others could reach them", good + " --profile-address=10.0.0.1:6060",
+			"--profile-address: must be a loopback address, such as 127.0.0.1: 10.0.0.1 could be reached from elsewhere"},
 		{"refuses one address for two servers", strings.Replace(good, "[fd00::1]:8081", "10.0.0.1:8443", 1),
 			"--admin-address: 10.0.0.1:8443 is --listen already"},
 	} {

@@ -41,6 +41,7 @@ type world struct {
 	dir     string
 	address string // of the token service
 	admin   string
+	profile string // "": there are none
 	clock   *clock
 	roots   *x509.CertPool
 	client  *http.Client
@@ -174,6 +175,9 @@ func (w *world) options() issuer.Options {
 	}
 	if w.without == "users" {
 		o.Users = ""
+	}
+	if w.profile != "" {
+		o.ProfileAddress = netip.MustParseAddrPort(w.profile)
 	}
 	if w.with == "webhook" {
 		o.Webhook = filepath.Join(w.dir, "webhook")

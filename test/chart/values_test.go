@@ -36,6 +36,7 @@ func TestEachValueDoesSomething(t *testing.T) {
 		"image.pullSecrets[0].name=registry":                                      "imagePullSecrets:\n      - name: registry",
 		"manager.replicas=3":                                                      "replicas: 3",
 		"manager.logLevel=debug":                                                  "--log-level=debug",
+		"manager.profile=true":                                                    "--profile-address=127.0.0.1:8081",
 		"manager.resources.limits.memory=1Gi":                                     "memory: 1Gi",
 		"manager.priorityClassName=system-cluster-critical":                       "priorityClassName: system-cluster-critical",
 		"manager.nodeSelector.disk=fast":                                          "nodeSelector:\n        disk: fast",
