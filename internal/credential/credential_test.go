@@ -212,3 +212,18 @@ func BenchmarkFind(b *testing.B) {
 		})
 	}
 }
+
+func TestFindAllocatesNothing(t *testing.T) {
+	header := http.Header{"Authorization": {"Bearer abc"}, "Cookie": {"a=1; b=2; c=3; access_token=; d=4"}, "Accept": {"*/*"}}
+	for _, list := range [][]credential.Source{nil, everywhere} {
+		sources := compile(t, list...)
+		got := testing.AllocsPerRun(100, func() {
+			if found, err := sources.Find(header, "a=1&b=2&c=3"); err != nil || !found.Present {
+				t.Fatal(found, err)
+			}
+		})
+		if got != 0 {
+			t.Errorf("got %v allocations with %d sources, want 0", got, len(list))
+		}
+	}
+}

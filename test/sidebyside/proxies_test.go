@@ -10,10 +10,13 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -70,18 +73,26 @@ func newKey(t testing.TB, algorithm string) key {
 // tokens are n different ones, of the usual claims and of 500 to 700 bytes.
 func (k key) tokens(t testing.TB, n int) []string {
 	t.Helper()
-	tokens := make([]string, n)
+	tokens, faults := make([]string, n), make([]error, n)
 	now := time.Now()
-	for i := range tokens {
-		claims, err := json.Marshal(map[string]any{
-			"iss": issuerURL, "aud": audience, "sub": fmt.Sprintf("user-%d", i), "iat": now.Unix(), "exp": now.Add(24 * time.Hour).Unix(),
-			"jti": fmt.Sprintf("token-%d", i), "sid": fmt.Sprintf("session-%d", i), "roles": []string{"editor", "reader"}, "email": fmt.Sprintf("user%d@shop.example", i),
-			"scope": "orders:read orders:write profile", "client_id": "shop",
+	var signing sync.WaitGroup
+	for worker := range runtime.NumCPU() {
+		signing.Go(func() {
+			for i := worker; i < n; i += runtime.NumCPU() {
+				var claims []byte
+				claims, faults[i] = json.Marshal(map[string]any{
+					"iss": issuerURL, "aud": audience, "sub": fmt.Sprintf("user-%d", i), "iat": now.Unix(), "exp": now.Add(24 * time.Hour).Unix(),
+					"jti": fmt.Sprintf("token-%d", i), "sid": fmt.Sprintf("session-%d", i), "roles": []string{"editor", "reader"},
+					"email": fmt.Sprintf("user%d@shop.example", i), "scope": "orders:read orders:write profile", "client_id": "shop",
+				})
+				if faults[i] == nil {
+					tokens[i], faults[i] = k.Sign("at+jwt", claims)
+				}
+			}
 		})
-		check(t, err)
-		tokens[i], err = k.Sign("at+jwt", claims)
-		check(t, err)
 	}
+	signing.Wait()
+	check(t, errors.Join(faults...))
 	return tokens
 }
 
@@ -114,6 +125,16 @@ func bundleOf(t testing.TB, rules, others int, keys ...key) []byte {
 	return data
 }
 
+// The names of those that goals are about.
+const (
+	plainHAProxy = "HAProxy, no check"
+	knownTokens  = "sidecar, known tokens"
+	manyRules    = knownTokens + ", 500 rules"
+	manyIssuers  = knownTokens + ", 50 issuers"
+	newTokens    = "sidecar, new tokens "
+	checkAlone   = "signature check alone, "
+)
+
 // proxies starts all.
 func (r *rig) proxies() []proxy {
 	r.Helper()
@@ -121,17 +142,17 @@ func (r *rig) proxies() []proxy {
 	rs, es, ed := newKey(r, "RS256"), newKey(r, "ES256"), newKey(r, "EdDSA")
 	knownRS, knownES := rs.tokens(r, known), es.tokens(r, known)
 	list := []proxy{
-		r.haproxy("HAProxy, no check", nil, knownES),
-		r.sidecarWith("sidecar, known tokens", bundleOf(r, 20, 0, es), knownES),
+		r.haproxy(plainHAProxy, nil, knownES),
+		r.sidecarWith(knownTokens, bundleOf(r, 20, 0, es), knownES),
+		r.sidecarWith(manyRules, bundleOf(r, 500, 0, es), knownES),
+		r.sidecarWith(manyIssuers, bundleOf(r, 20, 49, es), knownES),
 		r.nginx("nginx, no check", knownES),
 		r.reverseProxy("Go ReverseProxy, no check", knownES),
 		r.haproxy("HAProxy, jwt_verify RS256", &rs, knownRS),
 		r.haproxy("HAProxy, jwt_verify ES256", &es, knownES),
-		r.sidecarWith("sidecar, new tokens RS256", bundleOf(r, 20, 0, rs), rs.tokens(r, fresh)),
-		r.sidecarWith("sidecar, new tokens ES256", bundleOf(r, 20, 0, es), es.tokens(r, fresh)),
-		r.sidecarWith("sidecar, new tokens EdDSA", bundleOf(r, 20, 0, ed), ed.tokens(r, fresh)),
-		r.sidecarWith("sidecar, known tokens, 500 rules", bundleOf(r, 500, 0, es), knownES),
-		r.sidecarWith("sidecar, known tokens, 50 issuers", bundleOf(r, 20, 49, es), knownES),
+	}
+	for _, key := range []key{rs, es, ed} {
+		list = append(list, r.sidecarWith(newTokens+key.algorithm, bundleOf(r, 20, 0, key), key.tokens(r, fresh)), proxy{name: checkAlone + key.algorithm, check: key.algorithm})
 	}
 	h2 := r.sidecarWith("sidecar, known token, h2c", bundleOf(r, 20, 0, es), knownES[:1])
 	h2.h2 = true
@@ -150,7 +171,7 @@ func (r *rig) sidecarWith(name string, document []byte, tokens []string) proxy {
 	admin := 20000 + 2*r.started // they share the app's address
 	pid := r.start(proxyCore, address, nil, r.sidecar, "--bundle="+dir, "--state="+state, "--pod-ips="+strings.TrimSuffix(address, ":8080"), "--app-host=127.90.0.1",
 		"--port=8080", "--log-level=error", fmt.Sprintf("--admin-port=%d", admin), fmt.Sprintf("--probe-port=%d", admin+1))
-	return proxy{name: name, address: address, tokens: tokens, pid: pid}
+	return proxy{name: name, address: address, tokens: tokens, pid: pid, metrics: fmt.Sprintf("http://%s:%d/metrics", strings.TrimSuffix(address, ":8080"), admin)}
 }
 
 func (r *rig) haproxy(name string, verify *key, tokens []string) proxy {

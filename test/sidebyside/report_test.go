@@ -47,18 +47,53 @@ func report(t testing.TB, results []result) {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "proxy\tus CPU a request\tratio\trequests/s\tp50\tp99\tMB idle\tMB loaded\t")
 	for _, each := range results {
+		if each.LoadedBytes == 0 { // no proxy
+			fmt.Fprintf(table, "%s\t%.1f\t%.2f\t%.0f\t\t\t\t\t\n", each.Name, each.Median, each.Ratio, median(each.Rates))
+			continue
+		}
 		fmt.Fprintf(table, "%s\t%.1f\t%.2f\t%.0f\t%s\t%s\t%.1f\t%.1f\t\n", each.Name, each.Median, each.Ratio, median(each.Rates),
 			each.P50.Round(10*time.Microsecond), each.P99.Round(10*time.Microsecond), float64(each.IdleBytes)/1e6, float64(each.LoadedBytes)/1e6)
 	}
 	check(t, table.Flush())
 	fmt.Printf("%s, %d cores, %s; latency at %d requests a second, counted from when each should have been sent\n", processor(), runtime.NumCPU(), runtime.Version(), rate)
+	goals := goalsOf(results)
+	for _, each := range goals {
+		fmt.Printf("%-60s %6.2f, goal %.2f\n", each.Name, each.Got, each.Goal)
+	}
 	if path := os.Getenv("RESULTS"); path != "" {
-		data, err := json.MarshalIndent(map[string]any{"processor": processor(), "cores": runtime.NumCPU(), "go": runtime.Version(), "time": time.Now().UTC(), "proxies": results}, "", "  ")
+		data, err := json.MarshalIndent(map[string]any{"processor": processor(), "cores": runtime.NumCPU(), "go": runtime.Version(), "time": time.Now().UTC(), "proxies": results, "goals": goals}, "", "  ")
 		check(t, err)
 		check(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		check(t, os.WriteFile(path, append(data, '\n'), 0o644))
 		fmt.Println("written to", path)
 	}
+}
+
+// goal is one that the project has set itself: as a ratio within the run, or in MB.
+type goal struct {
+	Name      string
+	Got, Goal float64
+}
+
+func goalsOf(results []result) []goal {
+	of := func(name string) result {
+		i := slices.IndexFunc(results, func(r result) bool { return r.Name == name })
+		return results[i]
+	}
+	known := of(knownTokens)
+	goals := []goal{
+		{"known token, to HAProxy's plain proxying", known.Median / of(plainHAProxy).Median, 1.15},
+		{"500 rules, to 20", of(manyRules).Median / known.Median, 1},
+		{"50 issuers, to one", of(manyIssuers).Median / known.Median, 1},
+		{"MB at rest", float64(known.IdleBytes) / 1e6, 15},
+	}
+	for _, algorithm := range []string{"RS256", "ES256", "EdDSA"} {
+		fresh := of(newTokens + algorithm)
+		goals = append(goals,
+			goal{"new token " + algorithm + ", what comes on top, to the check alone", (fresh.Median - known.Median) / of(checkAlone+algorithm).Median, 1.2},
+			goal{"MB with 10,000 tokens " + algorithm, float64(fresh.LoadedBytes) / 1e6, 30})
+	}
+	return goals
 }
 
 // processor is what the kernel calls it.

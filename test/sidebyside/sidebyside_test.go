@@ -41,6 +41,10 @@ func TestMain(m *testing.M) {
 		proxy.Transport = &http.Transport{MaxIdleConnsPerHost: 1024, DisableCompression: true}
 		panic(http.ListenAndServe(address, proxy))
 	}
+	if algorithm := os.Getenv(checkOnly); algorithm != "" {
+		checkSignatures(algorithm)
+		return
+	}
 	os.Exit(m.Run())
 }
 
@@ -55,7 +59,7 @@ func BenchmarkSideBySide(b *testing.B) {
 	_ = debian.Program(b, "haproxy", "haproxy")
 	_ = debian.Program(b, "nginx", "nginx-light")
 	h2load := debian.Program(b, "h2load", "nghttp2-client")
-	r := &rig{TB: b, dir: b.TempDir(), wrk: wrk, h2load: h2load, taskset: taskset, seconds: seconds}
+	r := &rig{TB: b, dir: b.TempDir(), wrk: wrk, h2load: h2load, taskset: taskset, seconds: seconds, sent: map[string]int{}}
 	r.startApp()
 	r.buildSidecar()
 	proxies := r.proxies()
@@ -64,8 +68,11 @@ func BenchmarkSideBySide(b *testing.B) {
 		time.Duration(len(proxies)*(rounds+1)*(seconds+1))*time.Second)
 	results := make([]result, len(proxies))
 	for i, each := range proxies {
-		results[i].Name, results[i].IdleBytes = each.name, r.resident(each)
-		r.load(each, 1) // connections, caches and heaps come to what they will be
+		results[i].Name = each.name
+		if each.check == "" {
+			results[i].IdleBytes = r.resident(each)
+			r.load(each, 1) // connections, caches and heaps come to what they will be
+		}
 	}
 	for round := range rounds {
 		for i, each := range proxies {
@@ -74,10 +81,11 @@ func BenchmarkSideBySide(b *testing.B) {
 		}
 	}
 	for i, each := range proxies {
-		results[i].LoadedBytes = r.resident(each)
-		if each.h2 {
+		if each.check != "" {
 			continue
 		}
+		r.knowsOnlyWhatIsKnown(each)
+		results[i].LoadedBytes = r.resident(each)
 		results[i].P50, results[i].P99 = r.latency(each)
 	}
 	report(b, results)
@@ -101,6 +109,7 @@ type rig struct {
 	testing.TB
 	dir, wrk, h2load, taskset, sidecar string
 	seconds, started                   int
+	sent                               map[string]int // requests by the proxy's name, so that its tokens go on in turn
 }
 
 // keepToTheOtherCore keeps this process off the proxy's core.
@@ -191,6 +200,8 @@ type proxy struct {
 	address string
 	tokens  []string // sent in turn; none sends none
 	h2      bool     // over h2c, with the first token alone
+	metrics string   // the URL of a sidecar's
+	check   string   // no proxy at all, but checks of signatures of this algorithm
 	pid     int
 }
 
@@ -201,9 +212,12 @@ type measure struct {
 	elapsed  time.Duration
 }
 
-// load asks a proxy as fast as it answers, over 32 connections.
+// load asks a proxy as fast as it answers, over all connections.
 func (r *rig) load(p proxy, seconds int) measure {
 	r.Helper()
+	if p.check != "" {
+		return r.checks(p.check, seconds)
+	}
 	before, began := r.cpu(p), time.Now()
 	var output []byte
 	var err error
@@ -211,13 +225,44 @@ func (r *rig) load(p proxy, seconds int) measure {
 		output, err = exec.CommandContext(r.Context(), r.taskset, "-c", otherCore, r.h2load, "-c", "8", "-m", "8", "-t", "1", "-D", strconv.Itoa(seconds),
 			"-H", "authorization: Bearer "+p.tokens[0], "http://"+p.address+"/orders/1").CombinedOutput()
 	} else {
-		output, err = exec.CommandContext(r.Context(), r.taskset, "-c", otherCore, r.wrk, "-t", "1", "-c", "32", "-d", strconv.Itoa(seconds)+"s", "-s", r.script(p),
-			"http://"+p.address+"/").CombinedOutput()
+		cmd := exec.CommandContext(r.Context(), r.taskset, "-c", otherCore, r.wrk, "-t", "1", "-c", strconv.Itoa(connections), "-d", strconv.Itoa(seconds)+"s", "-s", r.script(p), "http://"+p.address+"/")
+		cmd.Env = append(os.Environ(), fmt.Sprint("SENT=", r.sent[p.name]))
+		output, err = cmd.CombinedOutput()
 	}
 	if err != nil {
 		r.Fatalf("%s: %v: %s", p.name, err, output)
 	}
-	return measure{requests: r.succeeded(p, string(output)), cpu: r.cpu(p) - before, elapsed: time.Since(began)}
+	done := measure{requests: r.succeeded(p, string(output)), cpu: r.cpu(p) - before, elapsed: time.Since(began)}
+	r.sent[p.name] += done.requests + connections // those that were cut off
+	return done
+}
+
+// connections is how many are loaded at a time.
+const connections = 32
+
+// knowsOnlyWhatIsKnown fails if a sidecar that was sent known tokens has verified them more than once, or found some of those that were all to be new.
+func (r *rig) knowsOnlyWhatIsKnown(p proxy) {
+	r.Helper()
+	if p.metrics == "" {
+		return
+	}
+	response, err := http.Get(p.metrics)
+	check(r, err)
+	text, err := io.ReadAll(response.Body)
+	_ = response.Body.Close()
+	check(r, err)
+	count := func(result string) (n float64) {
+		if _, rest, found := strings.Cut(string(text), `latchkey_sidecar_tokens_total{result="`+result+`"} `); found {
+			n, err = strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			check(r, err)
+		}
+		return n
+	}
+	cached, verified := int(count("cached")), int(count("verified"))
+	const atOnce = 64 // the same token, on as many connections
+	if strings.HasPrefix(p.name, newTokens) && cached > verified/100 || !strings.HasPrefix(p.name, newTokens) && verified > len(p.tokens)+atOnce {
+		r.Fatalf("%s: %d tokens were found in the cache, and %d were verified", p.name, cached, verified)
+	}
 }
 
 // script is wrk's: all tokens in turn.
@@ -228,7 +273,7 @@ func (r *rig) script(p proxy) string {
 	}
 	tokens := r.write(path[len(r.dir)+1:]+".tokens", strings.Join(p.tokens, "\n"))
 	return r.write(path[len(r.dir)+1:], fmt.Sprintf(`
-local requests, i = {}, 0
+local requests, i = {}, tonumber(os.getenv("SENT"))
 for line in io.lines(%q) do
   requests[#requests+1] = wrk.format("GET", "/orders/1", {["Host"] = "app", ["Accept"] = "*/*", ["User-Agent"] = "wrk", ["Authorization"] = "Bearer " .. line})
 end
@@ -328,24 +373,30 @@ func (r *rig) latency(p proxy) (p50, p99 time.Duration) {
 	r.Helper()
 	total := rate * r.seconds
 	took := make([]time.Duration, total)
-	next, faults := make(chan int, total), make(chan error, 32)
+	first := r.sent[p.name]
+	r.sent[p.name] += total
+	next, faults := make(chan int, total), make(chan error, connections)
 	for i := range total {
 		next <- i
 	}
 	close(next)
 	began := time.Now().Add(50 * time.Millisecond)
-	for range 32 {
-		go func() { faults <- p.ask(began, next, took) }()
+	for range connections {
+		go func() { faults <- p.ask(began, first, next, took) }()
 	}
-	for range 32 {
+	for range connections {
 		check(r, <-faults)
 	}
 	slices.Sort(took)
 	return took[total/2], took[total*99/100]
 }
 
-func (p proxy) ask(began time.Time, next <-chan int, took []time.Duration) error {
+func (p proxy) ask(began time.Time, first int, next <-chan int, took []time.Duration) error {
 	transport := &http.Transport{MaxIdleConns: 1, DisableCompression: true}
+	if p.h2 {
+		transport.Protocols = new(http.Protocols)
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	}
 	defer transport.CloseIdleConnections()
 	for i := range next {
 		due := began.Add(time.Duration(i) * time.Second / rate)
@@ -355,7 +406,7 @@ func (p proxy) ask(began time.Time, next <-chan int, took []time.Duration) error
 			return err
 		}
 		if len(p.tokens) > 0 {
-			request.Header.Set("Authorization", "Bearer "+p.tokens[i%len(p.tokens)])
+			request.Header.Set("Authorization", "Bearer "+p.tokens[(first+i)%len(p.tokens)])
 		}
 		response, err := transport.RoundTrip(request)
 		if err != nil {
