@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -31,6 +32,14 @@ func TestParse(t *testing.T) {
 		{name: "refuses the Kelvin sign, which folds to k", in: "{\"\u212aid\":1,\"kid\":2}", wantErr: "kid: byte 11: given twice"},
 		{name: "takes equal names in different objects", in: `[{"a":1},{"a":2}]`, want: []any{
 			map[string]any{"a": json.Number("1")}, map[string]any{"a": json.Number("2")},
+		}},
+		{name: "refuses a member given twice among many", in: many(40, `"m3":0`), wantErr: "m3: byte 311: given twice"},
+		{name: "refuses one given in another case among many", in: many(40, `"M39":0`), wantErr: "M39: byte 311: given twice (names"},
+		{name: "refuses one given twice as the thirteenth", in: many(12, `"m0":0`), wantErr: "m0: byte 87: given twice"},
+		{name: "refuses one given twice as the fourteenth", in: many(13, `"M12":0`), wantErr: "M12: byte 95: given twice (names"},
+		{name: "refuses a missing comma after the thirteenth", in: strings.Replace(many(13, `"x":0`), `,"x"`, `"x"`, 1), wantErr: "wants , or }"},
+		{name: "takes objects in objects", in: many(2, `"in":`+many(1, `"x":0`)), want: map[string]any{
+			"m0": json.Number("0"), "m1": json.Number("1"), "in": map[string]any{"m0": json.Number("0"), "x": json.Number("0")},
 		}},
 		{name: "refuses half a surrogate pair", in: `"\ud83d"`, wantErr: "half a surrogate pair"},
 		{name: "refuses the second half alone", in: `"\ude00"`, wantErr: "half a surrogate pair"},
@@ -72,6 +81,16 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// many is an object of so many members, m0 and on, and a last one.
+func many(count int, last string) string {
+	var text strings.Builder
+	text.WriteByte('{')
+	for i := range count {
+		fmt.Fprintf(&text, `"m%d":%d,`, i, i%10)
+	}
+	return text.String() + last + "}"
+}
+
 func nest(depth int) any {
 	value := []any{}
 	for range depth - 1 {
@@ -91,7 +110,7 @@ func TestParseObjectRefusesOtherValues(t *testing.T) {
 // FuzzParse holds Parse against encoding/json: what both take they read alike, and Parse refuses for the reasons only that it states.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
-		`{"iss":"a","aud":["b","c"],"exp":1.5e9,"x":{"y":[true,false,null]}}`, `{"a":1,"A":2}`, `"\ud83d\ude00\u0000"`, "\"\xff\"", `[1,]`, `-0`, `{"a":1}x`,
+		`{"iss":"a","aud":["b","c"],"exp":1.5e9,"x":{"y":[true,false,null]}}`, `{"a":1,"A":2}`, `"\ud83d\ude00\u0000"`, "\"\xff\"", `[1,]`, `-0`, `{"a":1}x`, many(20, `"x":{"y":1}`), many(20, `"M7":1`),
 	} {
 		f.Add(seed)
 	}

@@ -18,6 +18,16 @@ type parser struct {
 	faults []*ParseError // noted so far, in the document's order
 }
 
+// member is one of an object.
+type member struct {
+	folded, name string
+	value        any
+}
+
+// few is how many members of an object are held before it becomes a map: as many as it is no slower to go over. Nearly all objects have fewer, and a
+// map whose size is known takes one piece of memory instead of three.
+const few = 12
+
 // document reads the whole text. What it holds has to fit t; a nil t takes anything.
 func (p *parser) document(t reflect.Type) (any, *ParseError) {
 	if !utf8.ValidString(p.text) {
@@ -131,12 +141,11 @@ func (p *parser) leave() {
 }
 
 func (p *parser) object(t reflect.Type) (any, *ParseError) {
-	members := make(map[string]any)
-	// folded holds the folded names of those members whose own name is another. Lower-case names, which is nearly all of them, are their
-	// own folded name and found in members, so most objects never need it.
-	var folded map[string]struct{}
+	var hold [few + 1]member
+	held := hold[:0]
+	var members object
 	for p.space(); p.next() != '}'; p.space() {
-		if len(members) > 0 {
+		if members.names != nil || len(held) > 0 {
 			if p.next() != ',' {
 				return nil, p.wants(", or }")
 			}
@@ -151,14 +160,10 @@ func (p *parser) object(t reflect.Type) (any, *ParseError) {
 		if err != nil {
 			return nil, err
 		}
-		key := fold(name)
-		_, twice := members[key]
-		if !twice && folded != nil {
-			_, twice = folded[key]
-		}
-		if twice {
+		folded := fold(name)
+		if twice, same := members.has(held, folded, name); twice {
 			fault := &ParseError{Path: stepTo(name), Offset: start, Why: "given twice"}
-			if _, same := members[name]; !same {
+			if !same {
 				fault.Why += " (names that differ only in case count as one)"
 			}
 			if !p.lists {
@@ -185,16 +190,52 @@ func (p *parser) object(t reflect.Type) (any, *ParseError) {
 		if err != nil {
 			return nil, err
 		}
-		if key != name {
-			if folded == nil {
-				folded = make(map[string]struct{})
-			}
-			folded[key] = struct{}{}
+		if held = append(held, member{folded, name, value}); len(held) > few {
+			members.take(held)
+			held = held[:0]
 		}
-		members[name] = value
 	}
 	p.leave()
-	return members, nil
+	members.take(held)
+	return members.values, nil
+}
+
+// object is what has become a map of an object that is being read.
+type object struct {
+	values map[string]any
+	names  map[string]struct{} // folded
+}
+
+// has says whether a member is there, taken or held, under this name or one that folds alike, and whether it is under this very name.
+func (o *object) has(held []member, folded, name string) (twice, same bool) {
+	for i := range held {
+		if held[i].folded == folded {
+			twice, same = true, same || held[i].name == name
+		}
+	}
+	if _, taken := o.names[folded]; taken {
+		twice = true
+		if _, taken = o.values[name]; taken {
+			same = true
+		}
+	}
+	return twice, same
+}
+
+// take takes all that are held. Where that is few, there are no more to come, and their names have been told apart already.
+func (o *object) take(held []member) {
+	if o.values == nil {
+		o.values = make(map[string]any, len(held))
+	}
+	if len(held) > few && o.names == nil {
+		o.names = make(map[string]struct{}, 2*few)
+	}
+	for i := range held {
+		if o.names != nil {
+			o.names[held[i].folded] = struct{}{}
+		}
+		o.values[held[i].name] = held[i].value
+	}
 }
 
 func (p *parser) array(t reflect.Type) (any, *ParseError) {
