@@ -64,6 +64,7 @@ func TestTheBrowsersHalf(t *testing.T) {
 		chromium := debian.Program(t, "chromium", "chromium")
 		w := newWorld(t, project.Dir)
 		t.Setenv("LATCHKEY_WORLD", w.forBrowser(chromium, "http://"+serve(t, "127.0.0.1:0", w.control(), nil)))
+		t.Setenv("NODE_EXTRA_CA_CERTS", filepath.Join(w.path("ca"), "ca.crt")) // for a mobile app, which is no browser
 		keep(t, "browser.txt", run(t, runner, "run", "--project", "browser"))
 	})
 	t.Run("the quickstart serves the package as it is published", func(t *testing.T) { servesAsPublished(t, project) })

@@ -66,7 +66,7 @@ func newWorld(t testing.TB, project string) *world {
 	var err error
 	w.ca, err = pki.NewCA(time.Now())
 	check(t, err)
-	w.certificate, err = w.ca.Issue([]string{appHost, neighbourHost, strangerHost, pagesHost, pagesNeighbourHost}, nil, time.Now())
+	w.certificate, err = w.ca.Issue([]string{appHost, neighbourHost, strangerHost, pagesHost, pagesNeighbourHost}, []net.IP{net.ParseIP(w.network + "10")}, time.Now())
 	check(t, err)
 	serve(w, w.network+"2:8443", app(project), nil)
 	serve(w, w.network+"4:8443", stranger(), w.certificate.TLS())
@@ -75,6 +75,7 @@ func newWorld(t testing.TB, project string) *world {
 	t.Cleanup(w.stopTokenService)
 	w.startPod("", "1", "2", w.bundle())
 	w.startPages()
+	w.startMobile(project)
 	return w
 }
 
@@ -97,7 +98,7 @@ func (w *world) forBrowser(chromium, control string) string {
 	data, err := json.Marshal(map[string]string{
 		"chromium": chromium, "pictures": w.output, "control": control, "key": base64.StdEncoding.EncodeToString(key[:]), "address": w.network + "1",
 		"authority": string(w.ca.CertPEM()), "app": "https://" + appHost, "neighbour": "https://" + neighbourHost, "stranger": "https://" + strangerHost,
-		"orders": "https://" + pagesHost, "ordersNeighbour": "https://" + pagesNeighbourHost, "issuer": "http://" + w.network + "3:8081",
+		"orders": "https://" + pagesHost, "ordersNeighbour": "https://" + pagesNeighbourHost, "issuer": "http://" + w.network + "3:8081", "mobile": "https://" + w.network + "10:8443",
 		"hosts": fmt.Sprintf("MAP %s:443 %s1:8443, MAP %s:443 %s4:8443, MAP %s:443 %s4:8443, MAP %s:443 %s5:8443, MAP %s:443 %s4:8443, MAP * ~NOTFOUND, EXCLUDE localhost",
 			appHost, w.network, neighbourHost, w.network, strangerHost, w.network, pagesHost, w.network, pagesNeighbourHost, w.network),
 	})
@@ -115,17 +116,23 @@ func (w *world) write(volume, name string, data []byte) {
 	check(w, os.WriteFile(filepath.Join(w.path(volume), name), data, 0o600))
 }
 
-// writeTokenService writes what a kubelet would mount for it. Access tokens live as briefly as they may, so that a test sees several.
+// mobile begins the names of what is there for a mobile app: a token service of its own, over the same keys.
+const mobile = "mobile-"
+
+// writeTokenService writes what a kubelet would mount for both of them. Access tokens live as briefly as they may, so that a test sees several.
 func (w *world) writeTokenService() {
 	w.Helper()
-	settings := config.Config{
-		Issuer: issuerURL, Audiences: []string{audience}, AccessTokenTTL: config.MinAccessTokenTTL, IdleLifetime: 24 * time.Hour,
-		AbsoluteLifetime: 72 * time.Hour, ReuseWindow: 5 * time.Second, Delivery: config.DeliverByCookie, MaxSessionsPerUser: config.MaxSessions, OnLimit: config.EndOldest,
-		IPBinding: config.IPBindingLog, Login: config.Login{Users: true},
+	for names, delivery := range map[string]config.Delivery{"": config.DeliverByCookie, mobile: config.DeliverInBody} {
+		settings := config.Config{
+			Issuer: issuerURL, Audiences: []string{audience}, AccessTokenTTL: config.MinAccessTokenTTL, IdleLifetime: 24 * time.Hour,
+			AbsoluteLifetime: 72 * time.Hour, ReuseWindow: 5 * time.Second, Delivery: delivery, MaxSessionsPerUser: config.MaxSessions, OnLimit: config.EndOldest,
+			IPBinding: config.IPBindingLog, Login: config.Login{Users: true},
+		}
+		data, err := settings.Marshal()
+		check(w, err)
+		w.write(names+"config", config.File, data)
+		check(w, os.Mkdir(w.path(names+"data"), 0o700))
 	}
-	data, err := settings.Marshal()
-	check(w, err)
-	w.write("config", config.File, data)
 
 	w.write("users", users.File, []byte("users:\n"+user(w, "alice", "[admin]")+user(w, "bob", "[]")+user(w, "carol", "[]")))
 	w.write("sidecars", sidecartoken.File, []byte(w.tokens.Encode()))
@@ -133,7 +140,7 @@ func (w *world) writeTokenService() {
 	schedule := rotation.Schedule{Algorithm: "ES256", RotateEvery: 24 * time.Hour, PublishLead: time.Hour, Retain: 100 * time.Hour}
 	var ring *signing.Ring
 	now := time.Now()
-	ring, err = ring.Execute(rotation.Decide(now, schedule, ring.Rotation()), now, signing.Generate)
+	ring, err := ring.Execute(rotation.Decide(now, schedule, ring.Rotation()), now, signing.Generate)
 	check(w, err)
 	files, err := ring.SecretData(now, schedule.Retain)
 	check(w, err)
@@ -145,7 +152,6 @@ func (w *world) writeTokenService() {
 	check(w, err)
 	w.write("tls", "tls.crt", certificate.CertPEM())
 	w.write("tls", "tls.key", certificate.KeyPEM())
-	check(w, os.Mkdir(w.path("data"), 0o700))
 }
 
 // user is an entry of users.yaml.
@@ -159,9 +165,28 @@ func user(t testing.TB, name, roles string) string {
 func (w *world) startTokenService() (err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stop, err = w.run("issuer", "http://"+w.network+"3:8081/readyz", "--config="+w.path("config"), "--ring="+w.path("ring"), "--users="+w.path("users"),
-		"--sidecars="+w.path("sidecars"), "--tls="+w.path("tls"), "--data="+w.path("data"), "--listen="+w.network+"3:8443", "--admin-address="+w.network+"3:8081")
+	w.stop, err = w.runTokenService("", "3")
 	return err
+}
+
+// runTokenService runs one at an address. Names begin the names of its own directories.
+func (w *world) runTokenService(names, address string) (stop func(), err error) {
+	at := w.network + address
+	return w.run("issuer", "http://"+at+":8081/readyz", "--config="+w.path(names+"config"), "--ring="+w.path("ring"), "--users="+w.path("users"),
+		"--sidecars="+w.path("sidecars"), "--tls="+w.path("tls"), "--data="+w.path(names+"data"), "--listen="+at+":8443", "--admin-address="+at+":8081")
+}
+
+// startMobile runs what a mobile app reaches.
+func (w *world) startMobile(project string) {
+	w.Helper()
+	stop, err := w.runTokenService(mobile, "9")
+	check(w, err)
+	w.Cleanup(stop)
+	serve(w, w.network+"11:8443", app(project), nil)
+	b := w.bundle()
+	b.Issuers[0].TokenService.Address = w.network + "9:8443"
+	w.startPod(mobile, "10", "11", b)
+	w.write("ca", "ca.crt", w.ca.CertPEM())
 }
 
 func (w *world) stopTokenService() {

@@ -20,6 +20,7 @@ export const world: {
   readonly orders: string;
   readonly ordersNeighbour: string;
   readonly issuer: string;
+  readonly mobile: string;
 } = JSON.parse(process.env["LATCHKEY_WORLD"] ?? "{}");
 
 export const cookieName = "__Secure-latchkey-refresh";
