@@ -86,14 +86,20 @@ func (q *quickstart) await(ask func() (bool, string)) {
 	check(q, err)
 }
 
-// forBrowser is what the tests in the browser have to know, in JSON.
-func (q *quickstart) forBrowser(chromium, control string) string {
+// app is the URL of the app's Service.
+func (q *quickstart) app() string {
 	q.Helper()
 	var service corev1.Service
 	check(q, q.Kube.Get(q.Context(), quickstartKey, &service))
+	return fmt.Sprintf("http://%s:%d", service.Spec.ClusterIP, service.Spec.Ports[0].Port)
+}
+
+// forBrowser is what the tests in the browser have to know, in JSON.
+func (q *quickstart) forBrowser(chromium, control string) string {
+	q.Helper()
 	data, err := json.Marshal(map[string]string{
 		"chromium": chromium, "pictures": outputDir(q), "control": control,
-		"app": fmt.Sprintf("http://%s:%d", service.Spec.ClusterIP, service.Spec.Ports[0].Port), "hosts": "MAP * ~NOTFOUND, EXCLUDE 127.*",
+		"app": q.app(), "hosts": "MAP * ~NOTFOUND, EXCLUDE 127.*",
 	})
 	check(q, err)
 	return string(data)
