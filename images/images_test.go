@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/x509"
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"io"
@@ -64,14 +65,23 @@ func TestTheSameSourcesGiveTheSameImage(t *testing.T) {
 }
 
 // Every node pulls the sidecar's image, and every pod waits for that.
-func TestTheSidecarsImageIsSmall(t *testing.T) {
-	archive := packed(t, "localhost/latchkey/sidecar:1=./cmd/sidecar", "-platforms", "linux/amd64")
-	info, err := os.Stat(archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, most := info.Size(), int64(15_000_000); got >= most {
-		t.Errorf("got an image of %d bytes, want less than %d", got, most)
+func TestTheSidecarsImageIsSmallAndForItsPlatform(t *testing.T) {
+	archive := read(t, packed(t, "localhost/latchkey/sidecar:1=./cmd/sidecar,latchkey-redirect=./cmd/redirect"))
+	platforms := images(t, archive)
+	for platform, machine := range map[string]elf.Machine{"linux/amd64": elf.EM_X86_64, "linux/arm64": elf.EM_AARCH64} {
+		image := platforms[platform]
+		if got, most := image.size, 15_000_000; got == 0 || got >= most {
+			t.Errorf("%s: got layers of %d bytes, want some, and less than %d", platform, got, most)
+		}
+		for _, name := range []string{"sidecar", "latchkey-redirect"} {
+			program, err := elf.NewFile(bytes.NewReader(image.files[name].content))
+			if err != nil {
+				t.Fatalf("%s: %s: %v", platform, name, err)
+			}
+			if got := program.Machine; got != machine {
+				t.Errorf("%s: %s is for %v, want %v", platform, name, got, machine)
+			}
+		}
 	}
 }
 
@@ -81,10 +91,10 @@ func pack(t *testing.T) string {
 	return packed(t, "localhost/latchkey/pause:1=./test/node/pause")
 }
 
-func packed(t *testing.T, request string, flags ...string) (archive string) {
+func packed(t *testing.T, request string) (archive string) {
 	t.Helper()
 	output := t.TempDir()
-	command := exec.Command("go", append(append([]string{"run", "./images", "-output", output}, flags...), request)...)
+	command := exec.Command("go", "run", "./images", "-output", output, request)
 	command.Dir = controlplane.Root()
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", command, err, out)
@@ -108,10 +118,12 @@ type image struct {
 		Entrypoint []string
 	}
 	files map[string]file
+	size  int // of its layers, as they are pulled
 }
 
 type descriptor struct {
 	MediaType, Digest string
+	Size              int
 	Platform          struct{ OS, Architecture string }
 }
 
@@ -139,6 +151,7 @@ func images(t *testing.T, archive map[string]file) map[string]image {
 		i := image{files: map[string]file{}}
 		blob(manifest.Config, &i)
 		for _, layer := range manifest.Layers {
+			i.size += layer.Size
 			unzipped, err := gzip.NewReader(bytes.NewReader(archive["blobs/"+strings.Replace(layer.Digest, ":", "/", 1)].content))
 			if err != nil {
 				t.Fatal(err)
