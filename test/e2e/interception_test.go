@@ -100,29 +100,33 @@ type way struct {
 // ways are those from outside the pod, and that of the pod to itself through its Service.
 func (a *app) ways() []way {
 	a.Helper()
-	pod, issuer := a.pods()[0], client.MatchingLabels{"auth.latchkey.dev/pod": "issuer"}
-	others, err := pods(a.Context(), a.namespace, issuer, 1)
+	others, err := pods(a.Context(), a.namespace, client.MatchingLabels{"auth.latchkey.dev/pod": "issuer"}, 1)
 	must(a.T, err)
-	own := node(a.T, "network", pod.Status.PodIP)
-	other := node(a.T, "network", others[0].Status.PodIP)
-	inside, neighbour := podnet.At(a.T, own), podnet.At(a.T, other)
-	linkLocal := linkLocal(a.T, own)
+	return ways(a.T, a.pods()[0], others[0], a.service(), "8080")
+}
+
+// ways are those to a port of a pod, which has a neighbour and a Service.
+func ways(t *testing.T, pod, other corev1.Pod, service, port string) []way {
+	t.Helper()
+	own, others := node(t, "network", pod.Status.PodIP), node(t, "network", other.Status.PodIP)
+	inside, neighbour := podnet.At(t, own), podnet.At(t, others)
+	linkLocal := linkLocal(t, own)
 	bridge, err := net.InterfaceByName("latchkey0")
-	must(a.T, err)
+	must(t, err)
 	from := func(dial func(context.Context, string, string) (net.Conn, error)) *http.Client {
 		return &http.Client{Timeout: attempt, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
 	}
 	here, there, itself := from(new(net.Dialer).DialContext), from(neighbour.DialContext), from(inside.DialContext)
-	url := func(address string) string { return "http://" + net.JoinHostPort(address, "8080") }
+	url := func(address string) string { return "http://" + net.JoinHostPort(address, port) }
 	on := func(link string) string { return url(linkLocal.String() + "%25" + link) } // by number: Go remembers the names of one namespace
 	return []way{
 		{"the node, to the pod's address", url(pod.Status.PodIP), here},
 		{"the node, to its link-local address", on(strconv.Itoa(bridge.Index)), here},
-		{"the node, through the Service", a.service(), here},
+		{"the node, through the Service", service, here},
 		{"a neighbour, to the pod's address", url(pod.Status.PodIP), there},
-		{"a neighbour, to its link-local address", on(link(a.T, other)), there},
-		{"a neighbour, through the Service", a.service(), there},
-		{"the pod itself, through the Service", a.service(), itself},
+		{"a neighbour, to its link-local address", on(link(t, others)), there},
+		{"a neighbour, through the Service", service, there},
+		{"the pod itself, through the Service", service, itself},
 	}
 }
 
