@@ -200,6 +200,32 @@ func TestAPodThatIsBehindIsPokedUntilItHasCaughtUp(t *testing.T) {
 	}
 }
 
+func TestFilesThatKeepChangingArePokedForFourTimesASecondAtMost(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	b.listen(15020)
+	b.says("latchkey-bundle", "applied", b.configMap("none"))
+	pokes := 0
+	for i := range 100 { // one change every 10 ms
+		b.configMap(fmt.Sprint(i))
+		result := b.reconcile()
+		pokes += len(b.wire.Writes())
+		if most := time.Second; result.RequeueAfter == 0 || result.RequeueAfter > most {
+			t.Fatalf("got the next look after %s while the pod is behind, want it within %s", result.RequeueAfter, most)
+		}
+		b.clock.SetTime(b.clock.Now().Add(10 * time.Millisecond))
+	}
+	if got, want := pokes, 4; got != want {
+		t.Errorf("got %d pokes for a hundred changes within a second, want %d", got, want)
+	}
+	last := func() string { b.poke(); return b.pod.Annotations[v1alpha1.AnnotationVolumes] }
+	before := last()
+	b.clock.SetTime(b.clock.Now().Add(250 * time.Millisecond))
+	b.reconcile()
+	if got := last(); got == before {
+		t.Errorf("got no poke for the last change")
+	}
+}
+
 func TestAPodThatNeverReportsIsPokedOnceAMinuteAtMost(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
 	b.configMap("one")

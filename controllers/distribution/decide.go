@@ -6,6 +6,9 @@ import (
 )
 
 const (
+	// minPause bounds how often a pod is poked whose files keep changing. The kubelet looks at a pod once a second at most, so a poke for all that
+	// changed meanwhile comes as soon as one for each.
+	minPause = 250 * time.Millisecond
 	// maxPause bounds how often a pod that never reports is poked. A kubelet refreshes volumes by itself about as often.
 	maxPause = time.Minute
 	// askAgain is the pause before a pod that does not answer and is not ready either is asked again. It is most likely starting, and
@@ -48,22 +51,23 @@ type action struct {
 	after time.Duration
 }
 
-// decide pokes a pod that is behind, then again 1, 2, 4 ... seconds later until it has caught up. Pods in step are left alone, and so
-// are pods that are only starting: they mount what is current.
+// decide pokes a pod that is behind, then again 1, 2, 4 ... seconds later until it has caught up; for files that changed again meanwhile, sooner. Pods
+// in step are left alone, and so are pods that are only starting: they mount what is current.
 func decide(now time.Time, s state) action {
 	switch {
 	case s.arrived:
 		return action{}
 	case !s.heard && !s.ready:
 		return action{after: askAgain}
-	case s.last.wanted != s.wanted:
-		return action{poke: 1, after: pause(1)}
 	}
-	due := s.last.at.Add(pause(s.last.attempt))
+	attempt, wait := 1, minPause
+	if s.last.wanted == s.wanted {
+		attempt, wait = s.last.attempt+1, pause(s.last.attempt)
+	}
+	due := s.last.at.Add(wait)
 	if now.Before(due) && !now.Before(s.last.at) { // a clock that went backwards must not silence us
 		return action{after: due.Sub(now)}
 	}
-	attempt := s.last.attempt + 1
 	return action{poke: attempt, after: pause(attempt)}
 }
 
