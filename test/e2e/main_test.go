@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -171,7 +172,7 @@ func helm(args ...string) []string {
 	return append([]string{"tool", "-modfile=tools/go.mod", "helm"}, args...)
 }
 
-// run runs a command in the root of the repository, and returns what it printed.
+// run runs a command in the root of the repository, and returns what it printed; not its warnings.
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	printed, err := output(t.Context(), name, args...)
@@ -182,11 +183,12 @@ func run(t *testing.T, name string, args ...string) string {
 func output(ctx context.Context, name string, args ...string) (string, error) {
 	command := exec.CommandContext(ctx, name, args...)
 	command.Dir = controlplane.Root()
-	printed, err := command.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, printed)
+	var printed, warnings bytes.Buffer
+	command.Stdout, command.Stderr = &printed, &warnings
+	if err := command.Run(); err != nil {
+		return "", fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, &printed, &warnings)
 	}
-	return string(printed), nil
+	return printed.String(), nil
 }
 
 // ownNode skips a test that is not for other people's nodes.
