@@ -176,19 +176,21 @@ func (g *Gate) newCaller(token *verify.Token) *Caller {
 
 // detach gives the caller's texts memory of their own, in one piece: so far they are parts of the token's, all of which they would keep.
 func (c *Caller) detach() {
-	size := len(c.Subject)
+	size := len(c.Subject) + len(c.session)
 	for _, value := range c.headers {
 		size += len(value)
 	}
 	var whole strings.Builder
 	whole.Grow(size)
 	whole.WriteString(c.Subject)
+	whole.WriteString(c.session)
 	for _, value := range c.headers {
 		whole.WriteString(value)
 	}
 	rest := whole.String()
 	take := func(text *string) { *text, rest = rest[:len(*text)], rest[len(*text):] }
 	take(&c.Subject)
+	take(&c.session)
 	for i := range c.headers {
 		take(&c.headers[i])
 	}
