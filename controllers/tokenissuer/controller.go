@@ -170,7 +170,7 @@ func (r *Reconciler) certify(ctx context.Context, issuer *v1alpha1.TokenIssuer, 
 
 // introduce keeps the token by which the token service believes sidecars, in the Secret <name>-issuer-sidecars.
 func (r *Reconciler) introduce(ctx context.Context, issuer *v1alpha1.TokenIssuer) error {
-	name := objectName(issuer) + "-sidecars"
+	name := sidecarsSecret(issuer)
 	secret, err := r.objects().Secret(ctx, issuer, name)
 	if err != nil {
 		return err

@@ -625,7 +625,7 @@ func TestASharedStoreIsMountedAndServedByManyPods(t *testing.T) {
 					}
 				}
 			}
-			if diff := cmp.Diff(sources, map[string]string{"url": "database/the-key", "ca.crt": "authority/the-key"}); diff != "" {
+			if diff := cmp.Diff(sources, map[string]string{"url": "database/the-key", "ca.crt": "authority/the-key", "salt": "auth-issuer-sidecars/token"}); diff != "" {
 				t.Errorf("files of the store (-got +want):\n%s", diff)
 			}
 			var claims corev1.PersistentVolumeClaimList

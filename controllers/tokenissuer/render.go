@@ -19,6 +19,7 @@ import (
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/internal/issuer/config"
+	"github.com/latchkey-dev/latchkey/internal/sidecartoken"
 	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
 
@@ -33,6 +34,9 @@ const (
 
 // objectName is the name of everything that belongs to a TokenIssuer.
 func objectName(issuer *v1alpha1.TokenIssuer) string { return issuer.Name + "-issuer" }
+
+// sidecarsSecret holds the token by which the token service believes sidecars.
+func sidecarsSecret(issuer *v1alpha1.TokenIssuer) string { return objectName(issuer) + "-sidecars" }
 
 // host is the name that the serving certificate is for.
 func host(issuer *v1alpha1.TokenIssuer) string {
@@ -181,6 +185,10 @@ type mount struct {
 const (
 	dataVolume  = "latchkey-data"
 	storeVolume = "latchkey-store"
+
+	// saltFile is nothing that the token service reads. The hash of the volume is on the admin port, for everybody in the cluster: with something random
+	// in it, nobody can try passwords on it.
+	saltFile = "salt"
 )
 
 func mounts(issuer *v1alpha1.TokenIssuer) []mount {
@@ -188,7 +196,7 @@ func mounts(issuer *v1alpha1.TokenIssuer) []mount {
 		{"--config", "/etc/latchkey/config", applycore.Volume().WithName("latchkey-config").
 			WithConfigMap(applycore.ConfigMapVolumeSource().WithName(objectName(issuer)))},
 		{"--ring", "/etc/latchkey/ring", secretVolume("latchkey-ring", issuer.Spec.SigningKeyRef.Name+"-signing")},
-		{"--sidecars", "/etc/latchkey/sidecars", secretVolume("latchkey-sidecars", objectName(issuer)+"-sidecars")},
+		{"--sidecars", "/etc/latchkey/sidecars", secretVolume("latchkey-sidecars", sidecarsSecret(issuer))},
 		{"--tls", "/etc/latchkey/tls", secretVolume("latchkey-tls", objectName(issuer)+"-tls")},
 	}
 	if ref := issuer.Spec.Login.UsersSecretRef; ref != nil {
@@ -214,7 +222,8 @@ func renderStore(issuer *v1alpha1.TokenIssuer) *applycore.VolumeApplyConfigurati
 		return applycore.Volume().WithName(dataVolume).
 			WithPersistentVolumeClaim(applycore.PersistentVolumeClaimVolumeSource().WithClaimName(objectName(issuer)))
 	}
-	projected := applycore.ProjectedVolumeSource().WithDefaultMode(0o440).WithSources(showKey(url, config.StoreURLFile))
+	projected := applycore.ProjectedVolumeSource().WithDefaultMode(0o440).WithSources(showKey(url, config.StoreURLFile),
+		showKey(&v1alpha1.SecretKeyRef{Name: sidecarsSecret(issuer), Key: sidecartoken.File}, saltFile))
 	if authority != nil {
 		projected.WithSources(showKey(authority, config.StoreAuthorityFile))
 	}
