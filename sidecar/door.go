@@ -150,8 +150,12 @@ func (d *door) take(conn net.Conn) {
 	}
 }
 
-// bring hands a connection to net/http's server of now.
+// bring hands a connection to net/http's server of now. With one that has asked it returns when that is being answered.
 func (d *door) bring(conn net.Conn) {
+	if a := askerOf(conn); a != nil {
+		conn = a
+		defer func() { <-a.begun }()
+	}
 	for {
 		d.lobby.mu.Lock()
 		now := d.room

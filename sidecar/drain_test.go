@@ -1,12 +1,18 @@
 package sidecar_test
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 )
+
+// farewell is how long connections that say nothing are kept open at the beginning and at the end of a drain.
+const farewell = time.Second
 
 func TestDrainLetsRequestsInFlightFinish(t *testing.T) {
 	w := newWorld(t)
@@ -44,6 +50,47 @@ func TestDrainLetsRequestsInFlightFinish(t *testing.T) {
 		connection.Close()
 		t.Error("got a connection after the end, want none")
 	}
+}
+
+// A kept connection has brought half a head when the drain begins. The rest comes when the servers are being shut down, and is nothing that can be read
+// as plain: so the request changes servers at the last moment.
+func TestDrainAnswersARequestWhoseHeadEndsLate(t *testing.T) {
+	var pods sync.WaitGroup
+	for range 20 { // each is one chance to be late
+		w := newProtectedApp(t)
+		connection := w.dial()
+		answers := bufio.NewReader(connection)
+		ask := func(request string) {
+			_, err := io.WriteString(connection, request)
+			check(t, err)
+		}
+		expect := func() {
+			response, err := http.ReadResponse(answers, nil)
+			check(t, err)
+			if got := readAnswer(t, response); got.Status != http.StatusOK {
+				t.Errorf("got %d, want 200", got.Status)
+			}
+		}
+		ask("GET /public HTTP/1.1\r\nHost: app\r\n\r\n")
+		expect()
+		ask("POST /public HTTP/1.1\r\nHost: app\r\n")
+		pods.Go(func() {
+			stopped := make(chan error, 1)
+			go func() { stopped <- w.stop() }()
+			w.eventually("nobody is let in any more", func() bool {
+				late, err := net.Dial("tcp", w.podIP+":"+port)
+				if err == nil {
+					late.Close()
+				}
+				return err != nil
+			})
+			<-time.After(farewell + farewell/5)
+			ask("Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+			expect()
+			check(t, <-stopped)
+		})
+	}
+	pods.Wait()
 }
 
 func TestDrainIsBounded(t *testing.T) {

@@ -160,6 +160,7 @@ func (s *sidecar) newFrontServers(background context.Context, handler http.Handl
 	plain := http1.NewServer(background, other.Handler, elsewhere, http1.Limits{
 		HeadBytes: other.MaxHeaderBytes, HeadTimeout: other.ReadHeaderTimeout, IdleTimeout: other.IdleTimeout, StallTimeout: limits.StallTimeout,
 	})
+	expectAskers(other)
 	return &servers{plain, other}
 }
 

@@ -105,7 +105,7 @@ func (c *conn) serve() net.Conn {
 			err = io.EOF
 		}
 		if err == nil || errors.Is(err, errElsewhere) {
-			return &rewound{Conn: c.socket, read: bytes.Clone(c.in)}
+			return &rewound{Conn: c.socket, read: bytes.Clone(c.in), asked: err == nil}
 		}
 		_ = c.socket.Close()
 		return nil
@@ -313,8 +313,12 @@ func (c *conn) handle() (whole bool) {
 // rewound is a connection from which can be read again what was read of it.
 type rewound struct {
 	net.Conn
-	read []byte
+	read  []byte
+	asked bool
 }
+
+// Asked reports whether what can be read again begins with a whole head.
+func (r *rewound) Asked() bool { return r.asked }
 
 func (r *rewound) Read(p []byte) (int, error) {
 	if len(r.read) == 0 {
