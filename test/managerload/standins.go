@@ -16,7 +16,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
@@ -60,14 +59,8 @@ func newStandIns(ctx context.Context, kube client.WithWatch) (*standIns, error) 
 		kube: kube, addresses: taken, byName: map[types.NamespacedName]*standIn{}, byIP: map[netip.Addr]*standIn{}, counts: map[types.NamespacedName]int{},
 	}
 	s.server = &http.Server{Handler: http.HandlerFunc(s.answer), ReadHeaderTimeout: time.Minute}
-	pods := &metav1.PartialObjectMetadataList{}
-	pods.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
-	watching, err := kube.Watch(ctx, pods, client.HasLabels{v1alpha1.LabelPod})
-	if err != nil {
-		return nil, err
-	}
 	poked := make(chan types.NamespacedName, 1<<16)
-	go s.follow(ctx, watching, poked)
+	go s.follow(ctx, poked)
 	for range makers {
 		go s.refresh(ctx, poked)
 	}
@@ -114,29 +107,40 @@ func (s *standIns) answer(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(report) // whoever asked may have gone
 }
 
-// follow notes which pods are poked.
-func (s *standIns) follow(ctx context.Context, watching watch.Interface, poked chan<- types.NamespacedName) {
-	defer watching.Stop()
-	for event := range watching.ResultChan() {
-		pod, ok := event.Object.(*metav1.PartialObjectMetadata)
-		if !ok {
-			s.fail(fmt.Errorf("watch the pods: %v", event.Object))
-			return
+// follow notes which pods are poked. A watch may end at any time, and does where the API server has much to do.
+func (s *standIns) follow(ctx context.Context, poked chan<- types.NamespacedName) {
+	for ctx.Err() == nil {
+		pods := &metav1.PartialObjectMetadataList{}
+		pods.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
+		if s.kube.List(ctx, pods, client.HasLabels{v1alpha1.LabelPod}) != nil {
+			continue // the API server is away for a moment, or the run is over
 		}
-		key, annotation := client.ObjectKeyFromObject(pod), pod.Annotations[v1alpha1.AnnotationVolumes]
-		s.mu.Lock()
-		p := s.byName[key]
-		news := p != nil && p.poked != annotation
-		if news {
-			p.poked = annotation
+		for i := range pods.Items {
+			s.note(&pods.Items[i], poked)
 		}
-		s.mu.Unlock()
-		if news {
-			poked <- key
+		watching, err := s.kube.Watch(ctx, pods, client.HasLabels{v1alpha1.LabelPod}, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: pods.ResourceVersion}})
+		if err != nil {
+			continue
+		}
+		for event := range watching.ResultChan() {
+			if pod, ok := event.Object.(*metav1.PartialObjectMetadata); ok {
+				s.note(pod, poked)
+			}
 		}
 	}
-	if ctx.Err() == nil {
-		s.fail(errors.New("the watch of the pods has ended"))
+}
+
+func (s *standIns) note(pod *metav1.PartialObjectMetadata, poked chan<- types.NamespacedName) {
+	key, annotation := client.ObjectKeyFromObject(pod), pod.Annotations[v1alpha1.AnnotationVolumes]
+	s.mu.Lock()
+	p := s.byName[key]
+	news := p != nil && p.poked != annotation
+	if news {
+		p.poked = annotation
+	}
+	s.mu.Unlock()
+	if news {
+		poked <- key
 	}
 }
 
