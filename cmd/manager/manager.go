@@ -64,6 +64,9 @@ func manage(ctx context.Context, config *rest.Config, o options) error {
 		serving.Setup(mgr, ca),
 		controllers.Setup(mgr, controllers.Options{CA: ca, IssuerImage: o.issuerImage, SidecarImage: o.sidecarImage, Namespace: o.namespace}),
 		addChecks(mgr),
+		mgr.Add(onEveryReplica(func(ctx context.Context) error {
+			return serving.Watch(ctx, direct, o.namespace, ca, clock.RealClock{})
+		})),
 		addProfiles(mgr, o.profileAddress),
 	); err != nil {
 		return err

@@ -99,7 +99,7 @@ func (r *Reconciler) fromTokenIssuer(ctx context.Context, namespace, name string
 	found.url, found.service = issuer.Spec.Issuer, &bundle.TokenService{
 		URL:     fmt.Sprintf("https://%s.%s.svc:%s", service.Name, namespace, port),
 		Address: net.JoinHostPort(service.Spec.ClusterIP, port),
-		CA:      string(r.CA.CertPEM()),
+		CA:      string(r.CA.TrustPEM()),
 		Token:   token,
 	}
 	return found, nil

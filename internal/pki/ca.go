@@ -10,11 +10,12 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"time"
 )
 
 const (
-	// caLifetime is long because every bundle carries the authority's certificate: a new authority has to reach each of them first.
+	// caLifetime is long because every bundle carries the authority's certificate: a new one has to reach each of them first, as package serving sees to.
 	caLifetime = 10 * 365 * 24 * time.Hour
 	// certificateLifetime is short enough that a stolen serving key is of no lasting use; renewal needs nobody.
 	certificateLifetime = 90 * 24 * time.Hour
@@ -29,6 +30,7 @@ type CA struct {
 	key         *ecdsa.PrivateKey
 	certPEM     []byte
 	keyPEM      []byte
+	beside      []*CA // of them the certificates alone are used
 }
 
 // NewCA makes an authority that is valid for ten years. It signs serving certificates only, no further authorities.
@@ -66,8 +68,42 @@ func ParseCA(certPEM, keyPEM []byte) (*CA, error) {
 	return &CA{certificate: certificate, key: key, certPEM: certPEM, keyPEM: keyPEM}, nil
 }
 
-// CertPEM is the authority's certificate: public, to be handed to everybody who shall trust what it issues.
+// ParseTrusted reads the certificate of an authority that is trusted and issues nothing: it is for Trusting.
+func ParseTrusted(certPEM []byte) (*CA, error) {
+	certificate, err := parseCertificate(certPEM)
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate of an authority: %w", err)
+	}
+	return &CA{certificate: certificate, certPEM: certPEM}, nil
+}
+
+// Trusting returns the authority as one beside which others are trusted: the one that will follow it, or the one that it has followed.
+func (ca *CA) Trusting(others ...*CA) *CA {
+	joined := *ca
+	joined.beside = others
+	return &joined
+}
+
+// CertPEM is the authority's own certificate.
 func (ca *CA) CertPEM() []byte { return ca.certPEM }
+
+// TrustPEM is public, and to be handed to everybody who shall trust what the authority issues: its certificate and those of the authorities beside it, that which
+// ends first before the others. So it stays as it is when one authority takes over from another.
+func (ca *CA) TrustPEM() []byte {
+	all := append([]*CA{ca}, ca.beside...)
+	slices.SortFunc(all, func(a, b *CA) int { return a.certificate.NotAfter.Compare(b.certificate.NotAfter) })
+	var text []byte
+	for _, each := range all {
+		text = append(text, each.certPEM...)
+	}
+	return text
+}
+
+// Since is from when on the authority is valid.
+func (ca *CA) Since() time.Time { return ca.certificate.NotBefore }
+
+// Ended reports whether nothing that the authority has issued is valid any more.
+func (ca *CA) Ended(now time.Time) bool { return now.After(ca.certificate.NotAfter) }
 
 // KeyPEM is the authority's private key (PKCS #8), to be kept in a Secret.
 func (ca *CA) KeyPEM() []byte { return ca.keyPEM }

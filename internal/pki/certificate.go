@@ -66,15 +66,12 @@ func encodePair(der []byte, key *ecdsa.PrivateKey) (certPEM, keyPEM []byte, err 
 }
 
 func parsePair(certPEM, keyPEM []byte) (*x509.Certificate, *ecdsa.PrivateKey, error) {
-	der, err := decodeBlock(certPEM, certificateBlock)
+	certificate, err := parseCertificate(certPEM)
 	if err != nil {
 		return nil, nil, err
 	}
-	certificate, err := x509.ParseCertificate(der)
+	der, err := decodeBlock(keyPEM, keyBlock)
 	if err != nil {
-		return nil, nil, fmt.Errorf("certificate: %w", err)
-	}
-	if der, err = decodeBlock(keyPEM, keyBlock); err != nil {
 		return nil, nil, err
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
@@ -89,6 +86,18 @@ func parsePair(certPEM, keyPEM []byte) (*x509.Certificate, *ecdsa.PrivateKey, er
 		return nil, nil, errors.New("the private key does not belong to the certificate")
 	}
 	return certificate, key, nil
+}
+
+func parseCertificate(certPEM []byte) (*x509.Certificate, error) {
+	der, err := decodeBlock(certPEM, certificateBlock)
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	return certificate, nil
 }
 
 // decodeBlock takes exactly one PEM block of the given type, and nothing beside it.

@@ -2,9 +2,12 @@ package serving_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -99,6 +102,111 @@ func TestAnAuthorityThatCannotBeReadIsNeverReplaced(t *testing.T) {
 				t.Error("the Secret was written to")
 			}
 		})
+	}
+}
+
+func TestAnAuthorityFollowsAnotherAndWhatEitherHasIssuedIsTrustedAllTheWhile(t *testing.T) {
+	namespace := newNamespace(t)
+	const names, week = "latchkey-webhook.latchkey-system.svc", 7 * 24 * time.Hour
+	var issued *pki.Certificate // as long ago as a certificate lives
+	var ago time.Time
+	var before []byte // what was trusted a week ago
+	authorities, bundles := map[string]bool{}, map[string]bool{}
+	for now := noon; now.Before(noon.AddDate(25, 0, 0)); now = now.Add(week) {
+		ca, err := serving.Authority(t.Context(), api, namespace, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh, err := ca.Issue([]string{names}, nil, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := fresh.TLS().Leaf.NotAfter.Sub(now); left < 89*24*time.Hour {
+			t.Fatalf("%s: a certificate is valid for %s, want 90 days: the authority is about to end", now, left)
+		}
+		trust := func(what string, certificate *pki.Certificate, bundle []byte) {
+			t.Helper()
+			roots := x509.NewCertPool()
+			roots.AppendCertsFromPEM(bundle)
+			if _, err := certificate.TLS().Leaf.Verify(x509.VerifyOptions{DNSName: names, Roots: roots, CurrentTime: now}); err != nil {
+				t.Fatalf("%s: %s: %v", now, what, err)
+			}
+		}
+		if before != nil {
+			trust("what is issued now, by who has not heard anything for a week", fresh, before)
+			trust("what was issued weeks ago, by who hears everything", issued, ca.TrustPEM())
+		}
+		if issued == nil || now.Sub(ago) > 80*24*time.Hour {
+			issued, ago = fresh, now
+		}
+		before = ca.TrustPEM()
+		authorities[string(ca.CertPEM())], bundles[string(before)] = true, true
+	}
+	if len(authorities) != 4 {
+		t.Errorf("got %d authorities in 25 years, want 4", len(authorities))
+	}
+	// With each that follows: the two together, and when the first has ended the second alone.
+	if len(bundles) > 7 {
+		t.Errorf("what is to be trusted changed %d times, want no more than 6", len(bundles)-1)
+	}
+}
+
+func TestReplicasThatRenewTogetherAgree(t *testing.T) {
+	namespace := newNamespace(t)
+	if _, err := serving.Authority(t.Context(), api, namespace, noon); err != nil {
+		t.Fatal(err)
+	}
+	for _, now := range []time.Time{noon.AddDate(7, 0, 0), noon.AddDate(7, 2, 0)} {
+		bundles := make([]string, 10)
+		var replicas sync.WaitGroup
+		for i := range bundles {
+			replicas.Go(func() {
+				ca, err := serving.Authority(t.Context(), api, namespace, now)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				bundles[i] = string(ca.CertPEM()) + string(ca.TrustPEM())
+			})
+		}
+		replicas.Wait()
+		for i, each := range bundles {
+			if each != bundles[0] {
+				t.Errorf("%s: replica %d has or trusts another authority", now, i)
+			}
+		}
+	}
+}
+
+func TestAManagerEndsWhenItsAuthorityIsNoLongerTheOneItBeganWith(t *testing.T) {
+	namespace := newNamespace(t)
+	now := clocktesting.NewFakeClock(noon)
+	ca, err := serving.Authority(t.Context(), api, namespace, now.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	watching, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	watch := func() { ended <- serving.Watch(watching, api, namespace, ca, now) }
+	go watch()
+	for range 5 {
+		for !now.HasWaiters() {
+			runtime.Gosched()
+		}
+		now.Step(2 * time.Hour)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("nothing has changed: got %v, want the end of the watch alone", err)
+	}
+	watching, now = t.Context(), clocktesting.NewFakeClock(now.Now())
+	go watch()
+	for !now.HasWaiters() {
+		runtime.Gosched()
+	}
+	now.Step(7 * 365 * 24 * time.Hour)
+	if err := <-ended; !errors.Is(err, serving.ErrChanged) {
+		t.Errorf("a renewal is due: got %v, want %v", err, serving.ErrChanged)
 	}
 }
 

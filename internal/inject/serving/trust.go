@@ -22,13 +22,13 @@ func Cache() cache.ByObject {
 	return cache.ByObject{Field: fields.OneTermEqualSelector("metadata.name", Configuration)}
 }
 
-// Setup keeps the API server's trust in the authority: whenever the webhook's configuration is applied anew, its caBundle is put back. Only
+// Setup keeps the API server's trust in the authority, and in those beside it: whenever the webhook's configuration is applied anew, its caBundle is put back. Only
 // the leader does, so that two replicas never undo each other's writes.
 func Setup(mgr ctrl.Manager, ca *pki.CA) error {
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("webhook-trust").
 		For(&admissionregistrationv1.MutatingWebhookConfiguration{}).
-		Complete(&keeper{client: mgr.GetClient(), bundle: ca.CertPEM()})
+		Complete(&keeper{client: mgr.GetClient(), bundle: ca.TrustPEM()})
 	if err != nil {
 		return fmt.Errorf("keep the webhook trusted: %w", err)
 	}
