@@ -46,7 +46,7 @@ func startManager(program, kubeconfig, webhookAddress, logFile string, profiled 
 		m.profile = ports[2]
 		m.command.Args = append(m.command.Args, "--profile-address="+m.profile)
 	}
-	m.command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
+	m.command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "GOGC=50") // as its Deployment says
 	m.command.Stdout, m.command.Stderr = log, log
 	m.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := m.command.Start(); err != nil {
