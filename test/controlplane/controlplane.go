@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -15,6 +16,9 @@ import (
 // ServiceCIDR is the range that Services get their addresses from. It lies on the loopback interface, so that a process on this machine
 // can listen on the very address that the cluster's objects prescribe.
 const ServiceCIDR = "127.96.0.0/16"
+
+// patience bounds each wait for a program to start or to end.
+const patience = 2 * time.Minute
 
 // Cluster is a running control plane.
 type Cluster struct {
@@ -50,6 +54,9 @@ func start(arguments map[string]string, crds ...string) (*Cluster, error) {
 	env := &envtest.Environment{
 		CRDDirectoryPaths:     crds,
 		ErrorIfCRDPathMissing: true,
+		// On a machine that is busy with other things the API server takes longer than the 20 seconds that are allowed by default.
+		ControlPlaneStartTimeout: patience,
+		ControlPlaneStopTimeout:  patience,
 	}
 	configured := env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", ServiceCIDR)
 	for name, value := range arguments {
