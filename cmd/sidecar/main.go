@@ -60,6 +60,9 @@ func run() int {
 
 // parent binds the sockets, and has a child serve on them: this process does nothing else, so that it never lets go of them.
 func parent(ctx context.Context, config sidecar.Config, log *slog.Logger) int {
+	if err := residency.SmallPages(); err != nil {
+		log.Warn("memory may come in large pieces", "error", err)
+	}
 	sockets, err := sidecar.Listen(ctx, config)
 	if err != nil {
 		log.Error("stopped", "error", err)

@@ -2,6 +2,7 @@ package residency_test
 
 import (
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,6 +29,19 @@ func TestReleaseGivesPagesBackAndLosesNothing(t *testing.T) {
 	}
 	if err := residency.Release(); err != nil {
 		t.Errorf("got %v, want it to do so again", err)
+	}
+}
+
+func TestSmallPagesHoldForProcessesThatAreStartedToo(t *testing.T) {
+	if err := residency.SmallPages(); err != nil {
+		t.Fatal(err)
+	}
+	status, err := exec.Command("cat", "/proc/self/status").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(status), "THP_enabled:\t0\n") {
+		t.Errorf("got a process that may have huge pages:\n%s", status)
 	}
 }
 
