@@ -22,7 +22,7 @@ type answer struct {
 
 	path     string // normalised; as it came where that cannot be
 	reason   string
-	rule     *int         // of the policy, that decided
+	rule     int          // of the policy, that decided; or policy.NoRule
 	caller   *gate.Caller // whose valid token came with the request
 	token    gate.Token
 	decision string   // id of the refusal; "" where there is none
@@ -33,6 +33,8 @@ type answer struct {
 
 	status int   // 0 until there is one
 	bytes  int64 // of the body
+
+	exchange exchange // begins when the app is asked
 }
 
 // answerOf finds the answer below whatever was put around it.
@@ -59,6 +61,11 @@ func (a *answer) WriteHeader(status int) {
 		a.guard(a.Header())
 	}
 	a.ResponseWriter.WriteHeader(status)
+}
+
+// changesHeader reports whether the header of an answer can be another than the app's.
+func (a *answer) changesHeader() bool {
+	return len(a.Header()) > 0 || a.origins.Describes() || a.current.routes != nil
 }
 
 // Write counts.

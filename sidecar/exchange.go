@@ -51,12 +51,6 @@ type exchange struct {
 	cut        bool // the deadline for writing was moved, to get out of a write that nobody takes
 }
 
-// line is the connection of the caller.
-type line interface {
-	// Gone reports whether the caller has closed it.
-	Gone() bool
-}
-
 // ending is why an exchange ended before its time.
 type ending struct{ gate.Verdict }
 
@@ -78,11 +72,12 @@ func (f *front) pass(w http.ResponseWriter, r *http.Request, path string, curren
 	}
 	told := answerOf(w)
 	told.passed = true
-	e := &exchange{ResponseWriter: w, front: f, request: r, path: path, grpc: problem.IsGRPC(r), judged: current, caller: caller}
+	e := &told.exchange
+	e.ResponseWriter, e.front, e.request, e.path, e.grpc, e.judged, e.caller = w, f, r, path, problem.IsGRPC(r), current, caller
 	e.line, _ = told.ResponseWriter.(line)
 	p := passage{front: f, exchange: e, gate: current.gate, caller: caller, told: told}
 	if c := current.app.cross(p, f.port); c != nil {
-		defer crossings.Put(c) // when nobody can cancel it any more
+		defer c.release() // when nobody can cancel it any more
 		e.cancel = c.cancel
 		e.bodyRead.Store(true)
 		f.watch.enter(e)

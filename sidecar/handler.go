@@ -88,10 +88,7 @@ func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 		f.refuseByVerdict(w, r, path, verdict)
 		return
 	}
-	w.reason = string(verdict.Reason)
-	if verdict.Rule != policy.NoRule {
-		w.rule = &verdict.Rule
-	}
+	w.reason, w.rule = string(verdict.Reason), verdict.Rule
 	if verdict.Audited {
 		f.audit(w, r, path, verdict)
 	} else {
@@ -133,8 +130,8 @@ func (f *front) audit(w *answer, r *http.Request, path string, verdict gate.Verd
 
 func refusalOf(path string, verdict gate.Verdict) refusal {
 	told := refusal{Status: verdict.Status, Reason: string(verdict.Reason), Path: path, Audited: verdict.Audited, Detail: verdict.Detail}
-	if verdict.Rule != policy.NoRule {
-		told.Rule = &verdict.Rule
+	if rule := verdict.Rule; rule != policy.NoRule {
+		told.Rule = &rule
 	}
 	if verdict.Caller != nil {
 		told.Issuer, told.Subject = verdict.Caller.Issuer, verdict.Caller.Subject
@@ -149,7 +146,10 @@ func (s *sidecar) refuse(w http.ResponseWriter, r *http.Request, told refusal, d
 	s.decisions.record(told)
 	s.metrics.refused.WithLabelValues(strconv.Itoa(told.Status), told.Reason).Inc()
 	if a := answerOf(w); a != nil {
-		a.decision, a.reason, a.rule, a.path = told.ID, told.Reason, told.Rule, told.Path
+		a.decision, a.reason, a.path, a.rule = told.ID, told.Reason, told.Path, policy.NoRule
+		if told.Rule != nil {
+			a.rule = *told.Rule
+		}
 		if a.current != nil && a.current.routes != nil && told.Status == http.StatusUnauthorized {
 			if page := a.current.routes.SignIn(r, told.Path); page != "" {
 				w.Header().Del("WWW-Authenticate")

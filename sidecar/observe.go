@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/bundle"
+	"github.com/latchkey-dev/latchkey/internal/policy"
 	"github.com/latchkey-dev/latchkey/internal/tracing"
 )
 
@@ -14,7 +15,7 @@ const reasonSession = "session_route"
 
 // begin makes the answer of a request, and its span where the policy asks for spans.
 func (s *sidecar) begin(w http.ResponseWriter, r *http.Request) *answer {
-	a := &answer{ResponseWriter: w, request: r, current: s.current.Load(), began: time.Now()}
+	a := &answer{ResponseWriter: w, request: r, current: s.current.Load(), began: time.Now(), rule: policy.NoRule}
 	if a.current != nil {
 		a.origins = a.current.gate.Origins()
 		if a.current.tracer != nil {
@@ -66,8 +67,8 @@ func (a *answer) line(now time.Time) slog.Record {
 	if a.decision != "" {
 		line.AddAttrs(slog.String("decision", a.decision), slog.Bool("audited", a.audited))
 	}
-	if a.rule != nil {
-		line.AddAttrs(slog.Int("rule", *a.rule))
+	if a.rule != policy.NoRule {
+		line.AddAttrs(slog.Int("rule", a.rule))
 	}
 	if a.token != "" {
 		line.AddAttrs(slog.String("token", string(a.token)))

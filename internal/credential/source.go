@@ -220,6 +220,20 @@ func (s *Sources) Remove(header http.Header, rawQuery string) string {
 	return rawQuery
 }
 
+// AuthorizationAlone reports whether tokens stand nowhere but in the Authorization header, so that Holds says all that Remove takes out.
+func (s *Sources) AuthorizationAlone() bool {
+	return s.authorization && !s.session && len(s.headers)+len(s.cookies)+len(s.queries)+len(s.protocols) == 0
+}
+
+// Holds reports whether a header, the only one of its name, is the Authorization that Remove takes out.
+func (s *Sources) Holds(name, value string) bool {
+	if !s.authorization || name != authorization {
+		return false
+	}
+	_, ok := bearer(value)
+	return ok
+}
+
 // ProtocolTaken returns the WebSocket protocol that Remove takes out of a handshake, spelt as the caller spelt it, or "". Where the app chooses
 // none of the others, the answer has to name it: browsers close a connection for which none of what they offered was chosen.
 func (s *Sources) ProtocolTaken(header http.Header) string {

@@ -124,6 +124,9 @@ func (p *Policy) IsPreflight(r *http.Request) bool {
 // Allows says whether pages of the request's origin may read answers.
 func (p *Policy) Allows(r *http.Request) bool { return p.allowed(r.Header["Origin"]) != "" }
 
+// Describes reports whether Describe says anything.
+func (p *Policy) Describes() bool { return p.offered }
+
 // Describe says in the headers of an answer what pages of the request's origin may do with it, in place of whatever the app says about it.
 func (p *Policy) Describe(answer http.Header, r *http.Request) {
 	if !p.offered {

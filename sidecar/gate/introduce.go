@@ -35,6 +35,30 @@ func (g *Gate) Introduce(in, out *http.Request, caller *Caller) {
 	}
 }
 
+// KnowsEachField reports whether what Introduce does to a header can be done field by field, by Passes and Identify: tokens stand nowhere but in
+// Authorization.
+func (g *Gate) KnowsEachField() bool { return g.sources.AuthorizationAlone() }
+
+// Passes reports whether the app gets a field that came. Whether it is Passes or Introduce that is asked makes no difference to the app.
+func (g *Gate) Passes(name, value string, caller *Caller) bool {
+	return !g.program.Strips(name) && (!g.sources.Holds(name, value) || !g.dropsToken(caller))
+}
+
+// Identify calls add with each identity header of a caller, until one is not taken.
+func (g *Gate) Identify(caller *Caller, add func(name, value string) (ok bool)) (ok bool) {
+	if caller == nil {
+		return true
+	}
+	for _, identity := range caller.headers {
+		for _, value := range identity.values {
+			if !add(identity.name, value) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // dropsToken says whether the app is to see no token of this request.
 func (g *Gate) dropsToken(caller *Caller) bool { return caller == nil || !g.program.KeepToken() }
 

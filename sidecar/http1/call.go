@@ -12,17 +12,21 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"golang.org/x/net/http/httpguts"
 )
 
-// Call is one request to the app and its answer. It may be used again, after Reset.
+// Call is one request to the app and its answer. It begins with Begin, and may do so again when nobody else knows it any more.
 type Call struct {
 	client *Client
-	head   bool // the answer to HEAD has no body
+	method string
+	asking *[bufferSize]byte // nil but while the head of the request is written and sent
+	asked  []byte            // of asking, if there is room: the request
+	agent  bool              // it has User-Agent
 	up     *upstream
 	buffer *[bufferSize]byte
 	in     []byte // of buffer: what was read and is not used yet
-	header http.Header
-	fields fields
+	fields Fields
 	left   int64 // of the body; of one that ends by itself, -1
 	closes bool
 
@@ -37,26 +41,75 @@ type Call struct {
 	cut     bool  // and the deadline of up was moved for it
 }
 
-// Answer is the head of what the app answers.
+// Answer is the head of what the app answers. It has no hop-by-hop fields.
 type Answer struct {
 	Status int
-	// Header has no hop-by-hop fields. It is good until the call is reset.
-	Header http.Header
+	// Fields is nil where net/http has read the answer. It is good until the call begins again.
+	Fields *Fields
 	// Trailer has the names of the announced fields that come after the body.
 	Trailer []string
 	// Streams is true for an answer whose length is not known.
 	Streams bool
+
+	header http.Header // where there are no Fields
 }
 
-// Reset makes a call ready for use. Nobody else may know it any more.
-func (c *Call) Reset(client *Client) {
+// AddTo adds the header of the answer to another.
+func (a Answer) AddTo(header http.Header) {
+	if a.Fields != nil {
+		a.Fields.addTo(header)
+		return
+	}
+	for name, values := range a.header {
+		if before := header[name]; before != nil {
+			values = append(before, values...)
+		}
+		header[name] = values
+	}
+}
+
+// Begin begins a request to the client's app: with the method, the URL and the host of r.
+func (c *Call) Begin(client *Client, r *http.Request) {
 	if c.buffer != nil {
 		buffers.Put(c.buffer)
 	}
-	if c.header == nil {
-		c.header = http.Header{}
+	if c.asking == nil {
+		c.asking = buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // it holds nothing else
 	}
-	c.client, c.up, c.buffer, c.in, c.response, c.reader, c.dialing, c.cause, c.cut = client, nil, nil, nil, nil, nil, nil, nil, false
+	c.client, c.method, c.agent, c.up, c.buffer, c.in = client, r.Method, false, nil, nil, nil
+	c.response, c.reader, c.dialing, c.cause, c.cut = nil, nil, nil, nil, false
+	c.asked = append(append(c.asking[:0], r.Method...), ' ')
+	c.asked = append(c.asked, r.URL.EscapedPath()...)
+	if r.URL.ForceQuery || r.URL.RawQuery != "" {
+		c.asked = append(append(c.asked, '?'), r.URL.RawQuery...)
+	}
+	c.asked = append(append(c.asked, " HTTP/1.1\r\nHost: "...), r.Host...)
+	c.asked = append(c.asked, "\r\n"...)
+}
+
+// Add adds a field that was read here as it is, but those that Send sets.
+func (c *Call) Add(name, value string) {
+	switch name {
+	case "Content-Length":
+		return
+	case "User-Agent": // one, or none: as net/http sends it
+		if c.agent || value == "" {
+			c.agent = true
+			return
+		}
+		c.agent = true
+	}
+	c.asked = append(append(c.asked, name...), ": "...)
+	c.asked = append(append(c.asked, value...), "\r\n"...)
+}
+
+// AddNew adds a field of whatever origin, unless the app could misread it.
+func (c *Call) AddNew(name, value string) (ok bool) {
+	if name == "" || !consists(name, inToken) || !isValue(value) && !httpguts.ValidHeaderFieldValue(value) {
+		return false
+	}
+	c.Add(name, value)
+	return true
 }
 
 // Cancel makes the call give up, with this cause. Any goroutine may call it, until the call has ended.
@@ -79,25 +132,32 @@ func (c *Call) Cancel(cause error) {
 // maxInterim is how many interim answers (1xx) one answer may have.
 const maxInterim = 5
 
-// Send sends a request with this body and waits for the head of the answer. The request has to be Sendable; its own Body is not looked at, and its header
-// must have no hop-by-hop fields. An app that closes a kept connection is asked once more, over another, if that cannot change anything twice (RFC 9110 section
-// 9.2.2).
-func (c *Call) Send(ctx context.Context, r *http.Request, body []byte, interim func(status int, header http.Header)) (Answer, error) {
-	c.head = r.Method == http.MethodHead
+// Send sends the request that was begun, with this body, and waits for the head of the answer. An app that closes a kept connection is asked once more,
+// over another, if that cannot change anything twice (RFC 9110 section 9.2.2).
+func (c *Call) Send(ctx context.Context, body []byte, interim func(status int, header http.Header)) (Answer, error) {
+	defer c.Drop()
 	if err := ctx.Err(); err != nil {
 		return Answer{}, err
 	}
-	again := len(body) == 0 && (c.head || r.Method == http.MethodGet || r.Method == http.MethodOptions)
+	again := false
+	switch c.method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		again = len(body) == 0
+	}
+	if len(body) > 0 || c.method == http.MethodPost || c.method == http.MethodPut || c.method == http.MethodPatch {
+		c.asked = strconv.AppendInt(append(c.asked, "Content-Length: "...), int64(len(body)), 10)
+		c.asked = append(c.asked, "\r\n"...)
+	}
+	c.asked = append(append(c.asked, "\r\n"...), body...)
 	for {
-		up, err := c.connect(ctx)
-		if err != nil {
+		if err := c.connect(ctx); err != nil {
 			return Answer{}, err
 		}
-		begun, answer, err := c.try(r, body, interim)
+		used := c.up.used
+		begun, answer, err := c.try(interim)
 		if err == nil {
 			return answer, nil
 		}
-		retry := again && up.used && !begun
 		c.drop()
 		c.mu.Lock()
 		cause := c.cause
@@ -105,21 +165,25 @@ func (c *Call) Send(ctx context.Context, r *http.Request, body []byte, interim f
 		switch {
 		case cause != nil:
 			return Answer{}, cause
-		case !retry:
+		case errors.Is(err, errSpoken): // nothing was sent
+		case !again || !used || begun:
 			return Answer{}, err
 		}
 	}
 }
 
-// connect gives the call a connection. One that was kept is looked at first: the app may have closed it, or may have said what nobody asked for,
-// which would be taken for the answer to this call.
-func (c *Call) connect(ctx context.Context) (*upstream, error) {
-	for up := c.client.take(); up != nil; up = c.client.take() {
-		if !up.silent() {
-			_ = up.Close()
-			continue
-		}
-		return up, c.use(up)
+// Drop lets go of a request that was begun and is not sent.
+func (c *Call) Drop() {
+	if c.asking != nil {
+		buffers.Put(c.asking)
+		c.asking, c.asked = nil, nil
+	}
+}
+
+// connect gives the call a connection.
+func (c *Call) connect(ctx context.Context) error {
+	if up := c.client.take(); up != nil {
+		return c.use(up)
 	}
 	dialing, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -128,14 +192,13 @@ func (c *Call) connect(ctx context.Context) (*upstream, error) {
 	cause := c.cause
 	c.mu.Unlock()
 	if cause != nil {
-		return nil, cause
+		return cause
 	}
 	socket, err := c.client.dial(dialing)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	up := newUpstream(socket)
-	return up, c.use(up)
+	return c.use(newUpstream(socket))
 }
 
 func (c *Call) use(up *upstream) error {
@@ -159,24 +222,24 @@ func (c *Call) drop() {
 }
 
 // try reports whether the app has begun to answer.
-func (c *Call) try(r *http.Request, body []byte, interim func(int, http.Header)) (begun bool, answer Answer, err error) {
+func (c *Call) try(interim func(int, http.Header)) (begun bool, answer Answer, err error) {
 	if c.buffer == nil {
 		c.buffer = buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // it holds nothing else
-	}
-	out := append(appendRequest(c.buffer[:0], r, len(body)), body...)
-	if _, err = c.up.Write(out); err != nil {
-		return false, Answer{}, err
 	}
 	c.in = c.buffer[:0]
 	for known := 0; ; known = len(c.in) {
 		var n int
-		n, err = c.up.Read(c.buffer[len(c.in):])
-		c.in = c.buffer[:len(c.in)+n]
+		if known == 0 {
+			n, err = c.up.ask(c.asked, c.buffer[:])
+		} else {
+			n, err = c.up.Read(c.buffer[known:])
+		}
+		c.in = c.buffer[:known+n]
 		if n == 0 {
 			if errors.Is(err, io.EOF) {
 				err = fmt.Errorf("the app closed the connection: %w", io.ErrUnexpectedEOF)
 			}
-			return len(c.in) > 0, Answer{}, err
+			return known > 0, Answer{}, err
 		}
 		from := max(0, known-len(headEnd))
 		if end := bytes.Index(c.in[from:], headEnd); end >= 0 {
@@ -218,36 +281,28 @@ func answerBegins(head []byte) bool {
 func (c *Call) read(head string) (Answer, bool) {
 	line, rest, ok := cutLine(head)
 	line, known := strings.CutPrefix(line, "HTTP/1.1 ")
-	if !ok || !known || len(line) < 3 || len(line) > 3 && line[3] != ' ' || !c.fields.read(rest, c.header) {
+	if !ok || !known || len(line) < 3 || len(line) > 3 && line[3] != ' ' || !c.fields.read(rest) {
 		return Answer{}, false
 	}
 	status, err := strconv.Atoi(line[:3])
 	if err != nil || status < http.StatusOK || line[0] == '+' {
 		return Answer{}, false
 	}
-	length := c.header["Content-Length"]
-	switch {
-	case c.head, status == http.StatusNoContent, status == http.StatusNotModified:
-		c.left = 0
-		_, ok = contentLength(length)
-	case length == nil:
-		return Answer{}, false // it ends with the connection
-	default:
-		c.left, ok = contentLength(length)
-	}
+	said, length, ok := announced(&c.fields)
 	if !ok {
 		return Answer{}, false
 	}
-	switch connection := c.header["Connection"]; {
-	case connection == nil, len(connection) == 1 && strings.EqualFold(connection[0], "keep-alive"):
-		c.closes = false
-	case len(connection) == 1 && strings.EqualFold(connection[0], "close"):
-		c.closes = true
-	default:
+	switch c.left = length; {
+	case c.method == http.MethodHead, status == http.StatusNoContent, status == http.StatusNotModified:
+		c.left = 0
+	case !said:
+		return Answer{}, false // it ends with the connection
+	}
+	if c.closes, ok = closes(&c.fields); !ok {
 		return Answer{}, false
 	}
-	delete(c.header, "Connection")
-	return Answer{Status: status, Header: c.header}, true
+	c.fields.remove("Connection")
+	return Answer{Status: status, Fields: &c.fields}, true
 }
 
 // maxHead is how long the head of an answer may be. net/http has the same.
@@ -260,7 +315,7 @@ func (c *Call) readStandardly(interim func(int, http.Header)) (Answer, error) {
 	c.in = nil // it stays where it is until it was read
 	c.reader = bufio.NewReaderSize(limited, 4<<10)
 	method := http.MethodGet
-	if c.head {
+	if c.method == http.MethodHead {
 		method = http.MethodHead
 	}
 	for range maxInterim {
@@ -284,7 +339,7 @@ func (c *Call) readStandardly(interim func(int, http.Header)) (Answer, error) {
 		}
 		limited.N = math.MaxInt64
 		c.response, c.closes = response, response.Close
-		answer := Answer{Status: response.StatusCode, Header: response.Header, Streams: response.ContentLength < 0}
+		answer := Answer{Status: response.StatusCode, header: response.Header, Streams: response.ContentLength < 0}
 		for name := range response.Trailer {
 			answer.Trailer = append(answer.Trailer, name)
 		}

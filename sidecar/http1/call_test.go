@@ -92,13 +92,15 @@ func (s *scripted) ours(r *http.Request, body string) (got passed) {
 	defer s.ended.Wait()
 	defer client.Close()
 	var call http1.Call
-	call.Reset(client)
-	answer, err := call.Send(context.Background(), r, []byte(body), func(int, http.Header) {})
+	begin(&call, client, r)
+	answer, err := call.Send(context.Background(), []byte(body), func(int, http.Header) {})
 	if err != nil {
 		return passed{Failed: true}
 	}
 	w := &recorder{header: http.Header{}}
-	got = passed{Status: answer.Status, Header: answer.Header.Clone()}
+	got = passed{Status: answer.Status, Header: http.Header{}}
+	answer.AddTo(got.Header)
+	got.Header = got.Header.Clone()
 	for _, name := range answer.Trailer {
 		if got.Trailer == nil {
 			got.Trailer = http.Header{}
@@ -114,6 +116,18 @@ func (s *scripted) ours(r *http.Request, body string) (got passed) {
 		got.Trailer[strings.TrimPrefix(name, http.TrailerPrefix)] = values
 	}
 	return got
+}
+
+// begin begins a call with all that the header of r has.
+func begin(call *http1.Call, client *http1.Client, r *http.Request) {
+	call.Begin(client, r)
+	for name, values := range r.Header {
+		for _, value := range values {
+			if !call.AddNew(name, value) {
+				panic(name)
+			}
+		}
+	}
 }
 
 func request(method, body string) *http.Request {
@@ -240,8 +254,8 @@ func TestConnectionThatTheAppHasClosedCostsNoRequest(t *testing.T) {
 			const requests = 50
 			var call http1.Call
 			for range requests {
-				call.Reset(client)
-				_, err := call.Send(context.Background(), request(method, ""), nil, func(int, http.Header) {})
+				begin(&call, client, request(method, ""))
+				_, err := call.Send(context.Background(), nil, func(int, http.Header) {})
 				check(t, err)
 				check(t, call.Copy(&recorder{}))
 				<-closed
@@ -262,11 +276,11 @@ func TestCallThatIsCancelledEnds(t *testing.T) {
 	client := http1.NewClient(func(context.Context) (net.Conn, error) { return near, nil }, time.Minute)
 	defer client.Close()
 	var call http1.Call
-	call.Reset(client)
+	begin(&call, client, request("GET", ""))
 	enough := errors.New("enough")
 	ended := make(chan error)
 	go func() {
-		_, err := call.Send(context.Background(), request("GET", ""), nil, func(int, http.Header) {})
+		_, err := call.Send(context.Background(), nil, func(int, http.Header) {})
 		ended <- err
 	}()
 	_, err := http.ReadRequest(bufio.NewReader(far))

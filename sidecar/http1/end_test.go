@@ -63,10 +63,10 @@ func tcpApp(t *testing.T, answer func(conn net.Conn, r *http.Request)) (dial fun
 
 func ask(client *http1.Client, method, path string) (int, string, error) {
 	var call http1.Call
-	call.Reset(client)
 	r := request(method, "")
 	r.URL.Path = path
-	answer, err := call.Send(context.Background(), r, nil, func(int, http.Header) {})
+	begin(&call, client, r)
+	answer, err := call.Send(context.Background(), nil, func(int, http.Header) {})
 	if err != nil {
 		return 0, "", err
 	}
@@ -259,13 +259,13 @@ func TestCallWhoseContextHasEndedEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var call http1.Call
-	call.Reset(client)
 	r := request("GET", "")
 	r.URL.Path = "/hang"
+	begin(&call, client, r)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_, _ = call.Send(ctx, r, nil, func(int, http.Header) {})
+		_, _ = call.Send(ctx, nil, func(int, http.Header) {})
 	}()
 	select {
 	case <-ended:

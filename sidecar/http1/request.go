@@ -2,20 +2,16 @@ package http1
 
 import (
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"strings"
 )
-
-// maxFields is how many header fields a message may have here.
-const maxFields = 64
 
 // message is what a connection reads requests into, one after the other. Nothing of it is allocated for a request but the text of its head.
 type message struct {
 	request *http.Request
 	header  http.Header // of request
 	url     url.URL
-	fields  fields
+	fields  Fields // what header holds
 }
 
 // read reads the head of a request, up to and with its empty line, and reports whether it is one that net/http would have read, and in just
@@ -31,26 +27,23 @@ func (m *message) read(head string) bool {
 	method, line, _ := strings.Cut(line, " ")
 	target, protocol, _ := strings.Cut(line, " ")
 	method, ok = known(method)
-	if !ok || protocol != "HTTP/1.1" || !m.readTarget(target) || !m.fields.read(rest, r.Header) {
+	if !ok || protocol != "HTTP/1.1" || !m.readTarget(target) || !m.fields.read(rest) {
 		return false
 	}
-	host := r.Header["Host"]
-	if len(host) != 1 || !isHost(host[0]) {
+	host, hosts := m.fields.find("Host")
+	if hosts != 1 || !isHost(host) {
 		return false
 	}
-	delete(r.Header, "Host")
-	r.Close = false
-	switch connection := r.Header["Connection"]; {
-	case connection == nil, len(connection) == 1 && strings.EqualFold(connection[0], "keep-alive"):
-	case len(connection) == 1 && strings.EqualFold(connection[0], "close"):
-		r.Close = true
-	default:
+	m.fields.remove("Host")
+	if r.Close, ok = closes(&m.fields); !ok {
 		return false
 	}
-	if r.ContentLength, ok = contentLength(r.Header["Content-Length"]); !ok {
+	if _, r.ContentLength, ok = announced(&m.fields); !ok {
 		return false
 	}
-	r.Method, r.Host, r.RequestURI = method, host[0], target
+	clear(r.Header)
+	m.fields.addTo(r.Header)
+	r.Method, r.Host, r.RequestURI = method, host, target
 	r.URL = &m.url
 	return true
 }
@@ -92,72 +85,6 @@ func (m *message) readTarget(target string) bool {
 	}
 	m.url = url.URL{Path: path, RawQuery: query, ForceQuery: asked && query == ""}
 	return true
-}
-
-// fields holds the values of header fields while they are in a map.
-type fields struct {
-	values [maxFields]string
-	n      int
-}
-
-// elsewhere are the fields of messages that net/http had better see to: they are about the connection, about how the body is sent, or change
-// what other fields mean.
-var elsewhere = map[string]bool{
-	"Expect": true, "Http2-Settings": true, "Keep-Alive": true, "Pragma": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
-	"Proxy-Connection": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
-}
-
-// read reads header fields, up to and with the empty line, into header, which it clears.
-func (f *fields) read(text string, header http.Header) bool {
-	clear(header)
-	f.n = 0
-	for {
-		line, rest, ok := cutLine(text)
-		if !ok {
-			return false
-		}
-		if line == "" {
-			return rest == ""
-		}
-		text = rest
-		colon := strings.IndexByte(line, ':')
-		if colon < 1 || f.n == maxFields || !consists(line[:colon], inToken) {
-			return false
-		}
-		value := strings.Trim(line[colon+1:], " \t")
-		if !consists(value, inValue) {
-			return false
-		}
-		name := textproto.CanonicalMIMEHeaderKey(line[:colon])
-		if elsewhere[name] {
-			return false
-		}
-		if before, ok := header[name]; ok {
-			header[name] = append(before, value)
-			continue
-		}
-		f.values[f.n] = value
-		header[name] = f.values[f.n : f.n+1 : f.n+1]
-		f.n++
-	}
-}
-
-// contentLength returns the length that a message says its body has; 0 where it says nothing.
-func contentLength(values []string) (int64, bool) {
-	if len(values) == 0 {
-		return 0, true
-	}
-	if len(values) > 1 || values[0] == "" || len(values[0]) > 15 {
-		return 0, false
-	}
-	var length int64
-	for _, c := range []byte(values[0]) {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		length = length*10 + int64(c-'0')
-	}
-	return length, true
 }
 
 // isHost reports whether text is a host, with or without a port, that everybody reads alike.

@@ -60,25 +60,58 @@ func (w *writer) WriteHeader(status int) {
 		_ = w.send()
 		return
 	}
-	w.status = status
-	w.allowed = status != http.StatusNoContent && status != http.StatusNotModified
-	w.bodyless = !w.allowed || w.conn.request.Method == http.MethodHead
-	w.closes = w.conn.request.Close || w.conn.server.single.Load() || w.header["Connection"] != nil && w.header.Get("Connection") == "close" ||
-		w.conn.body != nil && w.conn.body.left.Load() > maxRest
-	w.startLine(status)
+	_, dated := w.header["Date"]
+	w.open(status, dated, w.header["Connection"] != nil && w.header.Get("Connection") == "close")
 	w.fields()
-	if _, dated := w.header["Date"]; !dated {
-		w.out = append(w.out, w.conn.server.tick.Load().date...)
-	}
 	for _, line := range w.header["Trailer"] {
 		for name := range strings.SplitSeq(line, ",") {
 			w.trailers = append(w.trailers, http.CanonicalHeaderKey(strings.TrimSpace(name)))
 		}
 	}
-	if length, ok := contentLength(w.header["Content-Length"]); ok && w.header["Content-Length"] != nil && w.allowed {
+	length, ok := int64(0), false
+	if values := w.header["Content-Length"]; len(values) == 1 {
+		length, ok = parseLength(values[0])
+	}
+	w.announce(length, ok)
+}
+
+// Relay makes the head of fields as they were read, instead of the header's.
+func (w *writer) Relay(status int, fields *Fields) {
+	if w.status != 0 {
+		return
+	}
+	_, dates := fields.find("Date")
+	w.open(status, dates > 0, false)
+	for i, name := range fields.names[:fields.n] {
+		switch name {
+		case "Content-Length", "Connection":
+			continue
+		}
+		w.out = append(append(w.out, name...), ": "...)
+		w.out = append(append(w.out, fields.values[i]...), "\r\n"...)
+	}
+	said, length, ok := announced(fields)
+	w.announce(length, said && ok)
+}
+
+// open begins the head.
+func (w *writer) open(status int, dated, closes bool) {
+	w.status = status
+	w.allowed = status != http.StatusNoContent && status != http.StatusNotModified
+	w.bodyless = !w.allowed || w.conn.request.Method == http.MethodHead
+	w.closes = closes || w.conn.request.Close || w.conn.server.single.Load() || w.conn.body != nil && w.conn.body.left.Load() > maxRest
+	w.startLine(status)
+	if !dated {
+		w.out = append(w.out, w.conn.server.tick.Load().date...)
+	}
+}
+
+// announce ends the head if it is known how the body is framed.
+func (w *writer) announce(length int64, known bool) {
+	if known && w.allowed {
 		w.left = length
-		w.frame()
-	} else if !w.allowed {
+	}
+	if known || !w.allowed {
 		w.frame()
 	}
 }
@@ -300,6 +333,14 @@ func (w *writer) SetReadDeadline(deadline time.Time) error {
 func (w *writer) SetWriteDeadline(deadline time.Time) error {
 	w.conn.moved.Store(true)
 	return w.conn.socket.SetWriteDeadline(deadline)
+}
+
+// Fields are those of the request that is being answered; nil if r is another.
+func (w *writer) Fields(r *http.Request) *Fields {
+	if r != w.conn.request {
+		return nil
+	}
+	return &w.conn.fields
 }
 
 // Gone reports whether the caller has closed the connection, or its side of it.
