@@ -59,6 +59,9 @@ func (a *answer) WriteHeader(status int) {
 			a.origins.Describe(a.Header(), a.request)
 		}
 		a.guard(a.Header())
+		if _, known := a.Header()["Content-Type"]; !known && a.passed {
+			a.Header()["Content-Type"] = nil // net/http would guess one; or not, as the app's answer arrives
+		}
 	}
 	a.ResponseWriter.WriteHeader(status)
 }

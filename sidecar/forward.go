@@ -127,9 +127,6 @@ func (a *app) forward(w http.ResponseWriter, r *http.Request, port uint16, p pas
 			} else if problem.IsGRPC(r) {
 				answer.Body = &grpcBody{answer.Body, answer}
 			}
-			if _, known := answer.Header["Content-Type"]; !known {
-				answer.Header["Content-Type"] = nil // net/http would guess one
-			}
 			p.settle(answer)
 			return nil
 		},

@@ -148,9 +148,6 @@ func (c *crossing) pass() {
 	} else {
 		header := w.Header()
 		answer.AddTo(header)
-		if _, known := header["Content-Type"]; !known {
-			header["Content-Type"] = nil // nor do we guess
-		}
 		for _, name := range answer.Trailer {
 			header.Add("Trailer", name)
 		}
