@@ -49,11 +49,9 @@ func (g *Gate) Identify(caller *Caller, add func(name, value string) (ok bool)) 
 	if caller == nil {
 		return true
 	}
-	for _, identity := range caller.headers {
-		for _, value := range identity.values {
-			if !add(identity.name, value) {
-				return false
-			}
+	for i, value := range caller.headers {
+		if value != "" && !add(g.headers[i], value) {
+			return false
 		}
 	}
 	return true
