@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/crossorigin"
@@ -35,6 +36,17 @@ type answer struct {
 	bytes  int64 // of the body
 
 	exchange exchange // begins when the app is asked
+	crossed  bool     // the app was asked without net/http, which could still be at it when the request is over
+}
+
+var answers = sync.Pool{New: func() any { return new(answer) }}
+
+// release has the answer used for another request, unless somebody may still look at it.
+func (a *answer) release() {
+	if a.crossed && !a.exchange.shown {
+		*a = answer{}
+		answers.Put(a)
+	}
 }
 
 // answerOf finds the answer below whatever was put around it.

@@ -45,6 +45,7 @@ type exchange struct {
 	// What follows is guarded by the shelf's lock while the exchange is watched.
 	prev, next *exchange
 	gone       bool         // it is watched no more
+	shown      bool         // to somebody who looks at it without the lock, and may come when it is gone
 	judged     *snapshot    // that allowed it last
 	caller     *gate.Caller // whom the app was told of; nil: nobody
 	ended      *ending
@@ -77,6 +78,7 @@ func (f *front) pass(w http.ResponseWriter, r *http.Request, path string, curren
 	e.line, _ = told.ResponseWriter.(line)
 	p := passage{front: f, exchange: e, gate: current.gate, caller: caller, told: told}
 	if c := current.app.cross(p, f.port); c != nil {
+		told.crossed = true
 		defer c.release() // when nobody can cancel it any more
 		e.cancel = c.cancel
 		e.bodyRead.Store(true)

@@ -82,7 +82,7 @@ func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	f.metrics.tokens.WithLabelValues(string(verdict.Token)).Inc()
+	f.metrics.tokens.count(string(verdict.Token))
 	w.token, w.caller, w.session = verdict.Token, verdict.Caller, verdict.Session
 	if !verdict.Allow {
 		f.refuseByVerdict(w, r, path, verdict)
@@ -92,7 +92,7 @@ func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 	if verdict.Audited {
 		f.audit(w, r, path, verdict)
 	} else {
-		f.metrics.allowed.WithLabelValues(string(verdict.Reason)).Inc()
+		f.metrics.allowed.count(string(verdict.Reason))
 	}
 	f.pass(w, r, path, current, verdict.Caller)
 }
@@ -105,7 +105,7 @@ func (f *front) answerPreflight(w *answer, r *http.Request, path string) {
 		return
 	}
 	w.reason = reasonPreflight
-	f.metrics.allowed.WithLabelValues(reasonPreflight).Inc()
+	f.metrics.allowed.count(reasonPreflight)
 	w.WriteHeader(http.StatusNoContent)
 }
 

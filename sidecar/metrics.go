@@ -1,6 +1,9 @@
 package sidecar
 
 import (
+	"maps"
+	"sync/atomic"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -10,12 +13,12 @@ import (
 // metrics counts what the sidecar does, in a registry of its own. No label takes a value that a caller chooses.
 type metrics struct {
 	registry  *prometheus.Registry
-	allowed   *prometheus.CounterVec // by reason
+	allowed   *tally                 // by reason
 	refused   *prometheus.CounterVec // by status and reason
 	audited   *prometheus.CounterVec // by status and reason
 	ended     *prometheus.CounterVec // by reason
 	turned    *prometheus.CounterVec // by limit
-	tokens    *prometheus.CounterVec // by result
+	tokens    *tally                 // by result
 	bundles   *prometheus.CounterVec // by result
 	appliedAt prometheus.Gauge
 	rejected  prometheus.Gauge
@@ -42,15 +45,15 @@ func newMetrics(flight *flight, lobby *lobby, follower *tokenservice.Follower, a
 	}
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		allowed:  counter("requests_allowed_total", "Requests that went on to the app, by the reason why.", "reason"),
+		allowed:  &tally{CounterVec: counter("requests_allowed_total", "Requests that went on to the app, by the reason why.", "reason")},
 		refused:  counter("requests_refused_total", "Requests that were answered in the app's place, by status and reason.", "status", "reason"),
 		audited: counter("requests_audited_total",
 			"Requests that went on to the app because the policy only audits, by the status and reason that would have refused them.", "status", "reason"),
 		ended: counter("exchanges_ended_total",
 			"Requests that went on to the app and were ended by the sidecar before their answer had ended, by reason.", "reason"),
 		turned: counter("connections_refused_total", "Connections that were closed at once, by the limit that they would have exceeded.", "limit"),
-		tokens: counter("tokens_total",
-			"Requests by what became of their bearer token: none, cached (verified before), verified (just now) or refused.", "result"),
+		tokens: &tally{CounterVec: counter("tokens_total",
+			"Requests by what became of their bearer token: none, cached (verified before), verified (just now) or refused.", "result")},
 		bundles:   counter("bundle_loads_total", "Versions of the bundle seen: applied or rejected.", "result"),
 		appliedAt: gauge("bundle_applied_timestamp_seconds", "When the bundle in force came into force; 0 while there is none."),
 		rejected:  gauge("bundle_rejected", "1 while the newest version of the bundle is broken and an older one, or none, is in force."),
@@ -88,6 +91,28 @@ func newMetrics(flight *flight, lobby *lobby, follower *tokenservice.Follower, a
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
+}
+
+// tally counts by one label of few values. It looks each up once: what every request counts must not cost a search.
+type tally struct {
+	*prometheus.CounterVec
+	found atomic.Pointer[map[string]prometheus.Counter] // never changes but whole
+}
+
+func (t *tally) count(value string) {
+	if found := t.found.Load(); found != nil {
+		if counter, ok := (*found)[value]; ok {
+			counter.Inc()
+			return
+		}
+	}
+	counter := t.WithLabelValues(value)
+	counter.Inc()
+	more := map[string]prometheus.Counter{value: counter}
+	if found := t.found.Load(); found != nil {
+		maps.Copy(more, *found)
+	}
+	t.found.Store(&more) // what another goroutine has just found is found again
 }
 
 // streamCollector reads the revocation streams when it is asked. Issuers are those that the bundle names, 32 at most.

@@ -15,7 +15,8 @@ const reasonSession = "session_route"
 
 // begin makes the answer of a request, and its span where the policy asks for spans.
 func (s *sidecar) begin(w http.ResponseWriter, r *http.Request) *answer {
-	a := &answer{ResponseWriter: w, request: r, current: s.current.Load(), began: time.Now(), rule: policy.NoRule}
+	a := answers.Get().(*answer) //nolint:forcetypeassert // it holds nothing else
+	a.ResponseWriter, a.request, a.current, a.began, a.rule = w, r, s.current.Load(), time.Now(), policy.NoRule
 	if a.current != nil {
 		a.origins = a.current.gate.Origins()
 		if a.current.tracer != nil {
@@ -27,6 +28,7 @@ func (s *sidecar) begin(w http.ResponseWriter, r *http.Request) *answer {
 
 // end tells of an answer that is over: to the metrics, to the log and to the collector of spans.
 func (s *sidecar) end(a *answer) {
+	defer a.release()
 	now := time.Now()
 	durations := s.metrics.allowedDuration
 	if a.decision != "" && !a.audited {

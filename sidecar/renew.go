@@ -61,7 +61,7 @@ func repeatable(r *http.Request) bool {
 func (f *front) askAgain(w *answer, r *http.Request, path string) {
 	giveUpBody(w, r)
 	w.reason = reasonRenewed
-	f.metrics.allowed.WithLabelValues(reasonRenewed).Inc()
+	f.metrics.allowed.count(reasonRenewed)
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
 		path += "?" + r.URL.RawQuery
 	}

@@ -98,6 +98,7 @@ func (s *shelf) sweep(now time.Time, current *snapshot) (outdated []*exchange) {
 		} else if why := e.due(now); why != nil {
 			e.end(why)
 		} else if e.judged != current {
+			e.shown = true
 			outdated = append(outdated, e)
 		}
 	}

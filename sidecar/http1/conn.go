@@ -285,8 +285,8 @@ func (c *conn) answer() (again bool) {
 	}
 	c.enter(ending)
 	again = c.writer.finish()
-	c.enter(busy)
 	if c.body != nil {
+		c.enter(busy)
 		again = c.body.finish(again)
 	}
 	if !again {
