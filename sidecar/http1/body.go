@@ -58,18 +58,40 @@ func (b *Body) Close() error {
 	return nil
 }
 
-// Whole returns the body, and takes it as read, if all of it has arrived. It is good until the answer has ended.
+// shortly is for how long Whole waits. Many callers send a body right after its head, in a packet of its own. Who waits for longer, for an answer
+// perhaps, gets it from a client that sends a body as it comes.
+const shortly = 20 * time.Millisecond
+
+// Whole returns the body, and takes it as read, if all of it has arrived or arrives shortly, and is not long. It is good until the answer has ended.
 func (b *Body) Whole() ([]byte, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c := b.conn
-	if b.closed || int64(len(c.in)) < b.left.Load() {
+	c, left := b.conn, b.left.Load()
+	if b.closed || left > bufferSize || int64(len(c.in)) < left && !b.gather(int(left)) {
 		return nil, false
 	}
-	whole := c.in[:b.left.Load()]
-	c.in = c.in[b.left.Load():]
+	whole := c.in[:left]
+	c.in = c.in[left:]
 	b.left.Store(0)
 	return whole, true
+}
+
+// gather waits until so much of the body is in the connection's buffer. Whatever has come stays there.
+func (b *Body) gather(left int) bool {
+	c := b.conn
+	if cap(c.in) < left {
+		c.in = c.buffer[:copy(c.buffer[:], c.in)] // the head has been read
+	}
+	_ = c.socket.SetReadDeadline(time.Now().Add(shortly))
+	defer func() { _ = c.socket.SetReadDeadline(time.Time{}) }()
+	for len(c.in) < left {
+		n, err := c.socket.Read(c.in[len(c.in):left])
+		c.in = c.in[:len(c.in)+n]
+		if n == 0 || err != nil {
+			return len(c.in) == left
+		}
+	}
+	return true
 }
 
 // finish reads what is left after the answer, for a while, and reports whether the connection can go on. Where it can not, that is for the caller's sake:
