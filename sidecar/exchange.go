@@ -276,8 +276,9 @@ func (e *exchange) WriteHeader(status int) {
 // Write sends a part of the answer's body.
 func (e *exchange) Write(p []byte) (int, error) {
 	e.writing.Store(e.front.watch.tick.Load())
-	defer e.writing.Store(0)
-	return e.ResponseWriter.Write(p)
+	n, err := e.ResponseWriter.Write(p)
+	e.writing.Store(0)
+	return n, err
 }
 
 // FlushError is for http.ResponseController.

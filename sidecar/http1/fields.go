@@ -45,9 +45,12 @@ func (f *Fields) read(text string) bool {
 			return rest == ""
 		}
 		text = rest
-		colon := 0
-		for colon < len(line) && kinds[line[colon]]&inToken != 0 {
-			colon++
+		colon, canonical := 0, true
+		for wrong := byte(isLower); colon < len(line) && kinds[line[colon]]&inToken != 0; colon++ {
+			canonical = canonical && kinds[line[colon]]&wrong == 0
+			if wrong = isUpper; line[colon] == '-' {
+				wrong = isLower
+			}
 		}
 		if colon == 0 || colon == len(line) || line[colon] != ':' || f.n == maxFields {
 			return false
@@ -56,7 +59,10 @@ func (f *Fields) read(text string) bool {
 		if !isValue(value) {
 			return false
 		}
-		name := textproto.CanonicalMIMEHeaderKey(line[:colon])
+		name := line[:colon]
+		if !canonical {
+			name = textproto.CanonicalMIMEHeaderKey(name)
+		}
 		if isElsewhere(name) {
 			return false
 		}

@@ -97,14 +97,19 @@ const (
 	inQuery
 	inHost
 	inValue // of a header field
+	isUpper // a capital letter
+	isLower // a small one
 )
 
 var kinds = func() (kinds [256]byte) {
-	alphanumeric := "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	const upper, lower = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
+	alphanumeric := upper + lower + "0123456789"
 	for kind, members := range map[byte]string{
 		inToken: alphanumeric + "!#$%&'*+-.^_`|~",
 		inPath:  alphanumeric + "-._~/",
 		inHost:  alphanumeric + "-._:[]",
+		isUpper: upper,
+		isLower: lower,
 	} {
 		for _, c := range []byte(members) {
 			kinds[c] |= kind
