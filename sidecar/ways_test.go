@@ -130,8 +130,7 @@ func FuzzBothWaysToTheAppAreAlike(f *testing.F) {
 		if folded := strings.ToLower(fields); strings.Contains(folded, "content-length") || strings.Contains(folded, "transfer-encoding") || strings.Contains(folded, "expect") {
 			return // who announces a body and sends none is waited for
 		}
-		if strings.Contains(fields, "\r\n\r\n") || strings.Contains(answers, "\r\n\r\n") || !strings.HasSuffix("\r\n"+fields, "\r\n") || !strings.HasSuffix("\r\n"+answers, "\r\n") ||
-			strings.ContainsAny(method+target, " \r\n") || strings.HasPrefix(fields, "\r\n") || strings.HasPrefix(answers, "\r\n") || method == "PRI" {
+		if strings.ContainsAny(method+target, " \r\n") || method == "PRI" || !isLines(fields) || !isLines(answers) {
 			return
 		}
 		for i, p := range pods {
@@ -158,6 +157,16 @@ func FuzzBothWaysToTheAppAreAlike(f *testing.F) {
 			}
 		}
 	})
+}
+
+// isLines says whether text is lines that end with CRLF, none of them empty. Where a head ends elsewhere, who sent it and who reads it wait for each other.
+func isLines(text string) bool {
+	for line := range strings.SplitAfterSeq(text, "\n") {
+		if line != "" && (len(line) < 3 || !strings.HasSuffix(line, "\r\n")) {
+			return false
+		}
+	}
+	return true
 }
 
 // refused says whether net/http did not read an answer or a request. What it says is the same by both ways, but may come once or twice.
