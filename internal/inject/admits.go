@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -97,19 +98,21 @@ func (r *redirects) ask(ctx context.Context, namespace, serviceAccount string, r
 	switch {
 	case err == nil:
 		return "", nil
-	case errors.As(err, &status) && isRefusal(status.Status().Code):
+	case errors.As(err, &status) && isRefusal(status.Status()):
 		return status.Status().Message, nil
 	}
 	return "", err
 }
 
-// isRefusal: somebody has looked at the pod and does not want it. Other codes are about the moment.
-func isRefusal(code int32) bool {
-	switch code {
+// isRefusal: somebody has looked at the pod and does not want it. Other codes are about the moment, and so is a quota that is used up, or of which
+// nobody knows yet what is used: it refuses any pod, and there may be room for the next one.
+func isRefusal(status metav1.Status) bool {
+	switch status.Code {
 	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
 		return false
 	}
-	return code >= http.StatusBadRequest && code < http.StatusInternalServerError
+	ofQuota := strings.Contains(status.Message, "exceeded quota: ") || strings.Contains(status.Message, "status unknown for quota: ")
+	return status.Code >= http.StatusBadRequest && status.Code < http.StatusInternalServerError && !ofQuota
 }
 
 // choose decides how callers get to the sidecar of a pod.

@@ -408,6 +408,37 @@ func TestTheNamespaceIsAskedOnceForManyPods(t *testing.T) {
 	}
 }
 
+// A quota that is used up says nothing about the redirector, and in a moment there may be room: for a pod that would then be made for an app on 127.0.0.1.
+func TestAQuotaThatIsUsedUpDoesNotDecideHowCallersGetToThePod(t *testing.T) {
+	answers := []error{
+		apierrors.NewForbidden(corev1.Resource("pods"), "asks", errors.New("status unknown for quota: pods, resources: pods")),
+		apierrors.NewForbidden(corev1.Resource("pods"), "asks", errors.New("exceeded quota: pods, requested: pods=1, used: pods=1, limited: pods=1")),
+		nil,
+	}
+	policy := webPolicy("default", "web")
+	full := interceptor.NewClient(fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(policy).Build(), interceptor.Funcs{
+		Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error {
+			answer := answers[0]
+			answers = answers[1:]
+			return answer
+		},
+	})
+	hook := inject.New(full, full, image)
+	raw, err := json.Marshal(webPod("default", asking))
+	must(t, err)
+	for _, admitted := range []bool{false, false, true} {
+		response := hook.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+			Namespace: "default", Operation: admissionv1.Create, Object: runtime.RawExtension{Raw: raw},
+		}})
+		if !admitted && (response.Allowed || response.Result.Code != http.StatusInternalServerError || !strings.Contains(response.Result.Message, "quota")) {
+			t.Errorf("got %v, want an error that is not final and has the quota's word", response.Result)
+		}
+		if admitted && !strings.Contains(fmt.Sprint(response.Patches), "latchkey-redirect") {
+			t.Errorf("got %v, want a pod whose callers are redirected", response.Patches)
+		}
+	}
+}
+
 func TestAnInjectedPodFitsTheStrictestPodSecurityStandard(t *testing.T) {
 	c, _ := serve(t)
 	namespace := newNamespace(t, c, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
