@@ -14,7 +14,7 @@
 //	answer.go     the way back to the caller; observe.go tells of it when it is over, over accesslog/ and internal/tracing
 //	forward.go    how it reaches the app; plain.go how nearly all do, faster
 //	http1/        HTTP/1.1 without net/http, where nothing about it is unusual
-//	lobby.go      which connections are taken, and on what terms; door.go serves them
+//	lobby.go      which connections are taken, and on what terms; door.go serves them; newest.go has terms for the sidecar's own ports
 //	reload.go     how a changed bundle comes into force; residency/ gives back what that took
 //	warmup.go     what a new pod waits for before it says that it is ready
 //	admin.go      what the process says about itself; metrics.go and decisions.go hold it

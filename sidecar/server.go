@@ -77,6 +77,11 @@ func Run(ctx context.Context, config Config, sockets *Sockets, logger *slog.Logg
 	tree, err := filetree.Read(config.BundleDir)
 	s.load(background, tree, err)
 
+	return s.serve(ctx, background, stop, config, sockets)
+}
+
+// serve serves until ctx has ended and the drain is over, or until a listener breaks. Stop ends background.
+func (s *sidecar) serve(ctx, background context.Context, stop func(), config Config, sockets *Sockets) (err error) {
 	own := s.distribute(background, config, sockets)
 	failed := make(chan error, len(own)+1)
 	fail := func(err error) {
@@ -99,7 +104,7 @@ func Run(ctx context.Context, config Config, sockets *Sockets, logger *slog.Logg
 	})
 	running.Go(func() { s.watchOver(background) })
 	s.warnOfNeighbours(config)
-	logger.Info("serving", "addresses", sockets.addresses(), "app", config.AppHosts)
+	s.log.Info("serving", "addresses", sockets.addresses(), "app", config.AppHosts)
 	s.release()
 
 	select {
@@ -117,7 +122,7 @@ func Run(ctx context.Context, config Config, sockets *Sockets, logger *slog.Logg
 	s.leaving.closing.Wait()
 	running.Wait()
 	_ = s.flight.wait(context.WithoutCancel(ctx))
-	logger.Info("stopped")
+	s.log.Info("stopped")
 	return err
 }
 
