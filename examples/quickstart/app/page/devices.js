@@ -1,5 +1,6 @@
 // Where the user is signed in, and how to end it.
-import { explain, make } from "./make.js";
+import { make } from "./make.js";
+import { explain } from "./words.js";
 
 export function showDevices(auth) {
   const section = document.getElementById("devices");

@@ -1,6 +1,7 @@
 // The keys that verify tokens, as everybody may read them, and which of them signs.
-import { draw, make, minutes, short } from "./make.js";
+import { draw, make } from "./make.js";
 import { keyOf } from "./token.js";
+import { minutes, short } from "./words.js";
 
 const phases = {
   next: ["Next", "published, so that everybody knows it before it signs"],

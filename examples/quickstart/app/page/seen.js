@@ -1,23 +1,30 @@
 // What the app received of a request, beside what was sent.
 import { make } from "./make.js";
 
+/** What could tell the app who calls. */
+const identity = ["X-Auth-Subject", "X_Auth_Subject", "X-Auth-Email", "X-Auth-Roles"];
+
 export function showSeen(auth) {
   const form = document.getElementById("forge");
   const rows = document.querySelector("#seen tbody");
   const verdict = document.getElementById("verdict");
   const received = document.getElementById("received");
 
-  async function ask(forged) {
+  let turn = 0; // of the request that is shown
+
+  async function ask(forged, mine) {
     const token = await auth.token();
     const response = await auth.fetch("/orders", { headers: forged, cache: "no-store" });
     if (!response.ok) throw new Error(`the sidecar answered ${response.status}`);
     const seen = await response.json();
+    if (auth.state.status !== "signed-in") throw new Error("you have signed out meanwhile"); // nothing private stays on the page
     const arrived = new Map(Object.entries(seen.headers).map(([name, values]) => [name.toLowerCase(), values.join(", ")]));
+    if (mine !== turn) return arrived; // another was sent since
     received.textContent = JSON.stringify(seen, undefined, 2);
     rows.replaceChildren(
       row("Authorization", `Bearer ${token?.slice(0, 12)}…`, arrived, "checked, and kept by the sidecar"),
       row("Cookie", undefined, arrived, "the refresh token goes to /auth alone, and no script can read it"),
-      ...["X-Auth-Subject", "X_Auth_Subject", "X-Auth-Email", "X-Auth-Roles"].map((name) => row(name, forged[name], arrived)),
+      ...identity.map((name) => row(name, forged[name], arrived)),
     );
     return arrived;
   }
@@ -30,16 +37,21 @@ export function showSeen(auth) {
     return make("tr", { role: "row", "data-header": name }, make("th", { role: "rowheader", scope: "row" }, name), make("td", { role: "cell" }, left), make("td", { role: "cell" }, right));
   }
 
-  async function show(forged = {}) {
+  /** Sends the request with forged headers and without: what the app is told of the caller must be the same. */
+  async function show(forged) {
+    const mine = ++turn;
     try {
-      const arrived = await ask(forged);
-      const sent = Object.keys(forged).length;
-      if (!sent) return (verdict.textContent = "");
-      const through = Object.entries(forged).filter(([name, value]) => arrived.get(name.toLowerCase()) === value && value !== auth.state.claims?.sub);
+      const genuine = await ask({}, mine);
+      if (!forged) return;
+      const arrived = await ask(forged, mine);
+      if (mine !== turn) return;
+      const through = identity.filter((name) => arrived.get(name.toLowerCase()) !== genuine.get(name.toLowerCase()));
+      verdict.classList.toggle("trouble", through.length > 0);
       verdict.textContent = through.length
-        ? `${through.length} of ${sent} forged headers arrived.`
-        : `None of the ${sent} forged headers arrived: the app still greets ${arrived.get("x-auth-subject")}.`;
+        ? `The app was told otherwise in ${through.join(", ")}.`
+        : `None of the ${Object.keys(forged).length} forged headers arrived: the app still greets ${arrived.get("x-auth-subject")}.`;
     } catch (error) {
+      verdict.classList.add("trouble");
       verdict.textContent = `No answer: ${error.message}`;
     }
   }
@@ -53,7 +65,7 @@ export function showSeen(auth) {
     if (state.status === "signed-in" && state.newcomer) show();
     if (state.status !== "signed-in") {
       rows.replaceChildren();
-      received.textContent = verdict.textContent = ""; // nothing private stays on a page that nobody is signed in on
+      received.textContent = verdict.textContent = "";
     }
   };
 }

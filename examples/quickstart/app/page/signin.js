@@ -1,5 +1,5 @@
 // The form, and why somebody sees it.
-import { minutes } from "./make.js";
+import { minutes } from "./words.js";
 
 /** Why the session is over, as the token service says. */
 const endings = {

@@ -1,5 +1,6 @@
 // The access token: how long it is good for, and that it is renewed without anybody noticing.
-import { make, minutes, short } from "./make.js";
+import { make } from "./make.js";
+import { minutes, short } from "./words.js";
 
 export function showToken(auth) {
   const [left, renewals, log, claims] = ["left", "renewals", "log", "claims"].map((id) => document.getElementById(id));
