@@ -5,25 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/profile"
 )
 
-// manager is a running manager.
+// manager is a running manager. One that ends by itself is started again, as a kubelet would: on a machine that is busy with other things it may not hear of
+// the API server for so long that it gives up its lease.
 type manager struct {
-	command *exec.Cmd
 	admin   string
 	profile string // "": it is not profiled
-	began   time.Time
 	exited  chan struct{}
+
+	mu      sync.Mutex
+	command *exec.Cmd
+	ending  bool
 }
 
 // startManager starts a manager as its Deployment would, with its log in a file, and to be profiled if that is asked for.
@@ -32,29 +37,39 @@ func startManager(program, kubeconfig, webhookAddress, logFile string, profiled 
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = log.Close() }() // the manager has it open itself
 	var ports [3]string
 	for i := range ports {
 		if ports[i], err = freeAddress(); err != nil {
 			return nil, err
 		}
 	}
-	m := &manager{admin: ports[0], began: time.Now(), exited: make(chan struct{})}
-	m.command = exec.Command(program, "--namespace=latchkey-system", "--sidecar-image=example.com/sidecar:1", "--issuer-image=example.com/issuer:1",
-		"--leader-elect", "--webhook-address="+webhookAddress, "--health-address="+ports[0], "--metrics-address="+ports[1])
+	m := &manager{admin: ports[0], exited: make(chan struct{})}
+	args := []string{"--namespace=latchkey-system", "--sidecar-image=example.com/sidecar:1", "--issuer-image=example.com/issuer:1",
+		"--leader-elect", "--webhook-address=" + webhookAddress, "--health-address=" + ports[0], "--metrics-address=" + ports[1]}
 	if profiled {
 		m.profile = ports[2]
-		m.command.Args = append(m.command.Args, "--profile-address="+m.profile)
+		args = append(args, "--profile-address="+m.profile)
 	}
-	m.command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "GOGC=50") // as its Deployment says
-	m.command.Stdout, m.command.Stderr = log, log
-	m.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := m.command.Start(); err != nil {
+	begin := func() error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.ending {
+			return errors.New("the manager was told to end")
+		}
+		m.command = exec.Command(program, args...)
+		m.command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "GOGC=50") // as its Deployment says
+		m.command.Stdout, m.command.Stderr = log, log
+		return m.command.Start()
+	}
+	if err := begin(); err != nil {
 		return nil, err
 	}
 	go func() {
-		_ = m.command.Wait() // how it ended does not matter: it is killed, or Stop says so
-		close(m.exited)
+		defer close(m.exited)
+		defer func() { _ = log.Close() }() // it is for who looks into a failure
+		for err := error(nil); err == nil; err = begin() {
+			_ = m.command.Wait() // how it ended does not matter: its log says so
+		}
 	}()
 	return m, nil
 }
@@ -100,7 +115,10 @@ func (m *manager) kill() { m.end(syscall.SIGKILL) }
 func (m *manager) stop() { m.end(syscall.SIGTERM) }
 
 func (m *manager) end(signal syscall.Signal) {
+	m.mu.Lock()
+	m.ending = true
 	_ = m.command.Process.Signal(signal) // fails for one that has ended
+	m.mu.Unlock()
 	<-m.exited
 }
 
@@ -111,8 +129,13 @@ type usage struct {
 }
 
 func (m *manager) usage() (usage, error) {
+	m.mu.Lock()
 	directory := fmt.Sprintf("/proc/%d/", m.command.Process.Pid)
+	m.mu.Unlock()
 	stat, err := os.ReadFile(directory + "stat")
+	if errors.Is(err, fs.ErrNotExist) { // it is just being started again
+		return usage{}, nil
+	}
 	if err != nil {
 		return usage{}, err
 	}
