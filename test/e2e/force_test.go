@@ -23,14 +23,24 @@ const told = 10 * time.Second
 // waits for that.
 const kubeletPace = 2 * time.Second
 
-func TestAChangedPolicyIsSoonInForceInEveryPod(t *testing.T) {
+func TestAChangeIsSoonInForceInEveryPod(t *testing.T) {
+	sideBySide(t, []part{
+		{"of a policy", changedPolicy},
+		{"of a policy that keeps changing", changingPolicy},
+		{"by a sign-out, which stops the access token", signOut},
+		{"by a revoked key, and the next signs", revokedKey},
+		{"of the key that signs, and nobody is refused", rotation},
+	})
+}
+
+func changedPolicy(t *testing.T) {
 	a := quickstart(t, "change", 3)
 	apart := time.NewTicker(kubeletPace)
 	defer apart.Stop()
 	report(t, "a changed policy", a.changes(15, func() { <-apart.C }))
 }
 
-func TestAPolicyThatKeepsChangingIsSoonInForceInEveryPod(t *testing.T) {
+func changingPolicy(t *testing.T) {
 	a := quickstart(t, "changes", 3)
 	report(t, "one change right after the other", a.changes(15, func() {}))
 }
@@ -53,7 +63,7 @@ func (a *app) changes(n int, wait func()) []time.Duration {
 	return took
 }
 
-func TestASignOutSoonStopsTheAccessTokenInEveryPod(t *testing.T) {
+func signOut(t *testing.T) {
 	a := quickstart(t, "signout", 3)
 	addresses := a.addresses()
 	var took []time.Duration
@@ -66,7 +76,7 @@ func TestASignOutSoonStopsTheAccessTokenInEveryPod(t *testing.T) {
 	report(t, "a sign-out", took)
 }
 
-func TestARevokedKeyIsSoonRefusedInEveryPodAndTheNextSigns(t *testing.T) {
+func revokedKey(t *testing.T) {
 	a := quickstart(t, "revoke", 3)
 	addresses := a.addresses()
 	var took, signs []time.Duration
@@ -94,7 +104,7 @@ func TestARevokedKeyIsSoonRefusedInEveryPodAndTheNextSigns(t *testing.T) {
 	report(t, "a new key that signs and verifies", signs)
 }
 
-func TestKeysRotateAndNobodyIsRefused(t *testing.T) {
+func rotation(t *testing.T) {
 	a := quickstart(t, "rotate", 3)
 	people := startTraffic(a, 4)
 	first, err := a.activeKey(t.Context())

@@ -26,16 +26,9 @@ import (
 	"github.com/latchkey-dev/latchkey/test/podnet"
 )
 
-// What is about interception runs side by side: each test has namespaces of its own, and nothing here breaks the node.
 func TestCallersGetToTheSidecar(t *testing.T) {
 	ownNode(t)
-	if installed == "" {
-		install(t, "config")
-	}
-	for _, test := range []struct {
-		name string
-		run  func(*testing.T)
-	}{
+	sideBySide(t, []part{
 		{"by redirect, in whatever way they come", func(t *testing.T) { everyWay(t, "ways-redirect", byRedirect) }},
 		{"by loopback, in whatever way they come", func(t *testing.T) { everyWay(t, "ways-loopback") }},
 		{"by redirect, while pods are replaced", func(t *testing.T) { rollingRestart(t, "rolling-redirect", byRedirect) }},
@@ -44,12 +37,7 @@ func TestCallersGetToTheSidecar(t *testing.T) {
 		{"and pods that work to an end come to it", jobs},
 		{"in pods of every kind", kinds},
 		{"and what the kubelet asks gets to the app", probesAndHooks},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			test.run(t)
-		})
-	}
+	})
 }
 
 // byRedirect changes the quickstart into an app that nobody has prepared: it listens everywhere, in a namespace that forbids nothing.

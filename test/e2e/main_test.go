@@ -136,6 +136,25 @@ func install(t *testing.T, way string) {
 	run(t, "kubectl", "--namespace", system, "rollout", "status", "deployment/latchkey-manager", "--timeout", patience.String())
 }
 
+// part is one of the tests that run side by side: each has namespaces of its own, and breaks nothing of the node.
+type part struct {
+	name string
+	run  func(*testing.T)
+}
+
+func sideBySide(t *testing.T, parts []part) {
+	t.Helper()
+	if installed == "" {
+		install(t, "config")
+	}
+	for _, p := range parts {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			p.run(t)
+		})
+	}
+}
+
 // upgrade goes from the previous chart to this one.
 func upgrade(t *testing.T) {
 	t.Helper()
