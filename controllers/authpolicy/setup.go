@@ -45,10 +45,10 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.AuthPolicy{}, r.wake(everyPolicy), builder.WithPredicates(predicate.Funcs{UpdateFunc: selectsOthers}, watched.AfterStart)).
 		Watches(&v1alpha1.TokenIssuer{}, r.wake(ofTokenIssuer), changed).
 		Watches(&v1alpha1.SigningKey{}, r.wakeAnywhere(mayUseSigningKey), changed).
-		Watches(&corev1.Service{}, r.wake(ofTokenIssuer), belongsTo("TokenIssuer"), later).
-		Watches(&corev1.ConfigMap{}, r.wakeAnywhere(mayUseSigningKey), belongsTo("SigningKey"), later).
-		Watches(&corev1.Secret{}, r.wakeAnywhere(mayUseSigningKey), belongsTo("SigningKey"), later, builder.OnlyMetadata).
-		Watches(&corev1.Secret{}, r.wake(ofTokenIssuer), belongsTo("TokenIssuer"), later, builder.OnlyMetadata).
+		Watches(&corev1.Service{}, r.wake(ofTokenIssuer), belongsTo("TokenIssuer")).
+		Watches(&corev1.ConfigMap{}, r.wakeAnywhere(mayUseSigningKey), belongsTo("SigningKey")).
+		Watches(&corev1.Secret{}, r.wakeAnywhere(mayUseSigningKey), belongsTo("SigningKey"), builder.OnlyMetadata).
+		Watches(&corev1.Secret{}, r.wake(ofTokenIssuer), belongsTo("TokenIssuer"), builder.OnlyMetadata).
 		Watches(&corev1.Namespace{}, r.wakeAnywhere(inNamespace), builder.OnlyMetadata, builder.WithPredicates(predicate.LabelChangedPredicate{}, watched.AfterStart)).
 		WatchesRawSource(ctrlsource.Channel(r.Foreign.Changed(), &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(ctrlsource.Func(r.podsSay)).
@@ -154,9 +154,9 @@ func showingCertificate(object client.Object) func(*v1alpha1.AuthPolicy) bool {
 	}
 }
 
-// belongsTo passes objects that one of a kind of ours controls.
+// belongsTo passes objects that one of a kind of ours controls. It is all that a watch is given: of two such options the later one counts alone.
 func belongsTo(kind string) builder.Predicates {
-	return builder.WithPredicates(predicate.NewPredicateFuncs(func(object client.Object) bool {
+	return builder.WithPredicates(watched.AfterStart, predicate.NewPredicateFuncs(func(object client.Object) bool {
 		owner := metav1.GetControllerOf(object)
 		return owner != nil && owner.Kind == kind
 	}))
