@@ -85,6 +85,10 @@ bench: ## Measure the sidecar side by side with HAProxy, nginx and net/http (abo
 bench-short: ## The same in under two minutes
 	@$(MAKE) --no-print-directory bench SECONDS_EACH=2 ROUNDS=1
 
+bench-issuer: ## Measure refreshes and sign-ins on each store, beside the store's own limit (about six minutes; SECONDS_EACH=, ROUNDS=, SESSIONS=)
+	@SECONDS=$(SECONDS_EACH) ROUNDS=$(ROUNDS) RESULTS=$(CURDIR)/test/output/bench/issuer.json \
+	  go test -count=1 -timeout 0 -run '^$$' -bench TokenService -benchtime 1x ./test/sidebyside
+
 bench-code: ## Run the benchmarks beside the code
 	@go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /test/sidebyside)
 
@@ -114,4 +118,4 @@ clean: ## Remove what was built here (the control plane's cache stays)
 bin/golangci-lint: tools/go.mod tools/go.sum tools/golangci-lint/main.go
 	@mkdir -p bin; echo "building golangci-lint (cold: about two minutes)"; go -C tools build -o ../bin/golangci-lint ./golangci-lint
 
-.PHONY: help demo test e2e load load-manager build images generate fmt lint bench bench-short bench-code fuzz presubmit clean
+.PHONY: help demo test e2e load load-manager build images generate fmt lint bench bench-short bench-issuer bench-code fuzz presubmit clean

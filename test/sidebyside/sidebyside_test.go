@@ -61,7 +61,7 @@ func BenchmarkSideBySide(b *testing.B) {
 	h2load := debian.Program(b, "h2load", "nghttp2-client")
 	r := &rig{TB: b, dir: b.TempDir(), wrk: wrk, h2load: h2load, taskset: taskset, seconds: seconds, sent: map[string]int{}}
 	r.startApp()
-	r.buildSidecar()
+	r.sidecar = r.build("sidecar")
 	proxies := r.proxies()
 	r.keepToTheOtherCore()
 	fmt.Printf("%d proxies, %d rounds of %d s each: about %s\n", len(proxies), rounds, seconds,
@@ -184,16 +184,6 @@ http { access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; cl
 `, name, dir, servers)
 }
 
-func (r *rig) buildSidecar() {
-	r.Helper()
-	r.sidecar = filepath.Join(r.dir, "latchkey-sidecar")
-	cmd := exec.CommandContext(r.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", r.sidecar, "github.com/latchkey-dev/latchkey/cmd/sidecar")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := cmd.CombinedOutput(); err != nil {
-		r.Fatalf("%v: %s", err, output)
-	}
-}
-
 // proxy is one that is measured.
 type proxy struct {
 	name    string
@@ -312,6 +302,9 @@ func (r *rig) succeeded(p proxy, output string) int {
 // processes are those of a proxy: the one that was started, and its children, as the sidecar has one.
 func (r *rig) processes(p proxy) []string {
 	r.Helper()
+	if p.pid == 0 {
+		return nil
+	}
 	own := strconv.Itoa(p.pid)
 	files, err := filepath.Glob("/proc/" + own + "/task/*/children") // each thread has those that it made
 	check(r, err)

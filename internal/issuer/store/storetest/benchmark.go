@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
+	"github.com/latchkey-dev/latchkey/internal/issuer/store/storetest/bare"
 )
 
 // Sessions is how many sessions benchmarks find in a store, beside their own.
@@ -37,17 +38,14 @@ func Fill(tb testing.TB, s store.Store, sessions int) {
 	wg.Wait()
 }
 
-// Bare is the conditional update that a rotation comes down to, done with the driver alone.
-type Bare func(id store.SessionID, counter int64) error
-
 // RunBenchmarks measures a store beside the bare update, by one client and by 32, each way in turn and three times over: machines are shared.
-func RunBenchmarks(b *testing.B, s store.Store, bare Bare) {
+func RunBenchmarks(b *testing.B, s store.Store, bareUpdate bare.Update) {
 	Fill(b, s, *Sessions)
 	ways := []struct {
 		name string
 		do   func(id store.SessionID, counter int64) error
 	}{
-		{"bare update", bare},
+		{"bare update", bareUpdate},
 		{"rotate", func(id store.SessionID, counter int64) error {
 			ok, err := s.Rotate(b.Context(), id, counter, to(start, start))
 			if err == nil && !ok {
