@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"net/http"
+	"slices"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 	"github.com/latchkey-dev/latchkey/internal/tracing"
@@ -31,16 +32,17 @@ const (
 const unknownUser = "(unknown)"
 
 // audit writes what has to be accounted for: lines of the log with the message "audit", an event, an outcome and a reason. One is made for each
-// request, and says where that came from.
+// request, and says where that came from. Most requests leave no line, so nothing is put into words before there is one.
 type audit struct {
 	log   *slog.Logger
+	facts []any       // what each line says
 	trace http.Header // the request's place in a trace, for those who are asked on its behalf
 }
 
 func (h *handler) auditFor(r *http.Request, device store.Device) audit {
 	var id [8]byte
 	rand.Read(id[:])
-	a := audit{h.log.With("request", hex.EncodeToString(id[:]), "address", device.Address, "peer", r.RemoteAddr), http.Header{}}
+	a := audit{h.log, []any{"request", hex.EncodeToString(id[:]), "address", device.Address, "peer", r.RemoteAddr}, http.Header{}}
 	tracing.Pass(r.Header, a.trace)
 	if trace := tracing.Incoming(r.Header).TraceIDText(); trace != "" {
 		return a.with("trace", trace)
@@ -49,21 +51,26 @@ func (h *handler) auditFor(r *http.Request, device store.Device) audit {
 }
 
 // with says more: user and session, or by whom something is done.
-func (a audit) with(what ...any) audit { return audit{a.log.With(what...), a.trace} }
+func (a audit) with(what ...any) audit { return audit{a.log, slices.Concat(a.facts, what), a.trace} }
 
 func (a audit) of(s store.Session) audit { return a.with("user", s.User, "session", s.ID) }
 
 // tell writes one line. What failed, and what points to a theft, is a warning.
 func (a audit) tell(what event, how outcome, why string, more ...any) {
-	line := a.log.With("event", what, "outcome", how)
+	line := a.with("event", what, "outcome", how)
 	if why != "" {
-		line = line.With("reason", why)
+		line = line.with("reason", why)
 	}
 	if how == failure {
-		line.Warn("audit", more...)
+		line.log.Warn("audit", slices.Concat(line.facts, more)...)
 		return
 	}
-	line.Info("audit", more...)
+	line.log.Info("audit", slices.Concat(line.facts, more)...)
+}
+
+// debug writes a line for whoever looks for a fault, and not for the audit.
+func (a audit) debug(message string, more ...any) {
+	a.log.Debug(message, slices.Concat(a.facts, more)...)
 }
 
 // refused tells of an attempt that came to nothing.

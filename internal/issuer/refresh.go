@@ -52,7 +52,7 @@ func (s *sessions) refresh(ctx context.Context, m *material, token string, asked
 		}
 		if settled {
 			s.metrics.refreshed(p.verdict)
-			p.log.log.Debug("refreshed", "verdict", p.verdict)
+			p.log.debug("refreshed", "verdict", p.verdict)
 			return g, nil
 		}
 	}
