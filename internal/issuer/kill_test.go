@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer"
+	"github.com/latchkey-dev/latchkey/internal/issuer/refreshtoken"
 )
 
 // asProcess is set in the environment of a test binary that is to be a token service; its arguments are a token service's.
@@ -71,47 +73,75 @@ func (w *world) startProcess() (kill func()) {
 	return kill
 }
 
-// A client that refreshes all the time loses its token service at a random moment, again and again. Whatever was written by then, the token
-// that it holds still works, and there is one successor to it.
+// Clients that have just signed in refresh at once while their token service dies, at a random moment. Whatever was written by then, the tokens that they hold
+// still work, and each has one successor. There are several, because a store may write at once what they ask for.
 func TestAKilledProcessCostsNobodyTheirSession(t *testing.T) {
 	onEveryStore(t, killedProcess)
 }
 
 func killedProcess(t *testing.T, w *world) {
-	const kills = 10
+	const kills, sessions = 6, 5 // of each user: as many as they may have
 	kill := w.process()
-	token := w.login("alice").refresh()
-	refreshes, lost := 0, 0
+	var answered atomic.Int64
+	lost := 0
 	for range kills {
-		time.AfterFunc(time.Duration(rand.N(60_000))*time.Microsecond, kill)
-		for {
-			a, err := w.try(w.post("/refresh", token, ""))
-			if err != nil {
-				break // the answer is lost; whether the successor was made, nobody knows
-			}
-			if a.status != http.StatusOK {
-				t.Fatalf("refresh: got %d %s", a.status, a.body)
-			}
-			refreshes++
-			token = a.refresh()
+		var tokens []string
+		for range sessions {
+			tokens = append(tokens, w.login("alice").refresh(), w.login("bob").refresh())
 		}
+		time.AfterFunc(time.Duration(rand.N(30_000))*time.Microsecond, kill)
+		var wg sync.WaitGroup
+		for i := range tokens {
+			wg.Go(func() {
+				for {
+					a, err := w.try(w.post("/refresh", tokens[i], ""))
+					if err != nil {
+						return // the answer is lost; whether the successor was made, nobody knows
+					}
+					if a.status != http.StatusOK {
+						t.Errorf("refresh: got %d %s", a.status, a.body)
+						return
+					}
+					answered.Add(1)
+					tokens[i] = a.refresh()
+				}
+			})
+		}
+		wg.Wait()
 		kill()
 		kill = w.process()
 
-		one, two := w.mustRefresh(token), w.mustRefresh(token)
-		if one.refresh() != two.refresh() {
-			t.Fatal("the token has two successors")
+		for _, token := range tokens {
+			claimed, err := refreshtoken.Parse(token)
+			if err != nil {
+				t.Fatal(err)
+			}
+			repeated := w.repeats()
+			one, two := w.mustRefresh(token), w.mustRefresh(token)
+			if one.refresh() != two.refresh() {
+				t.Fatal("the token has two successors")
+			}
+			if claimed.Counter() == 1 && w.repeats() == repeated+2 {
+				lost++ // both were repeats: the successor had been written, and only the answer was lost
+			}
+			w.mustRefresh(one.refresh())
 		}
-		if strings.Contains(w.metric(), `latchkey_issuer_refreshes_total{verdict="repeat"} 2`) {
-			lost++ // both were repeats: the successor had been written, and only the answer was lost
-		}
-		token = w.mustRefresh(one.refresh()).refresh()
 	}
-	t.Logf("%d refreshes; %d of %d kills came between the write and the answer", refreshes, lost, kills)
-	if refreshes < kills {
-		t.Errorf("only %d refreshes: nothing was tried", refreshes)
+	t.Logf("%d answers; %d of %d times the kill came between the write and the answer", answered.Load(), lost, kills*2*sessions)
+	if answered.Load()+int64(lost) == 0 {
+		t.Error("nothing was tried")
 	}
 	w.checkLog()
+}
+
+// repeats is how many refreshes handed out a successor again.
+func (w *world) repeats() float64 {
+	w.t.Helper()
+	const name = `latchkey_issuer_refreshes_total{verdict="repeat"}`
+	if !strings.Contains(w.metric(), name) {
+		return 0
+	}
+	return w.metricValue(name)
 }
 
 // A session that is being ended when the process dies is either ended and on the stream, or as good as before.

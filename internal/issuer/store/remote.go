@@ -57,6 +57,9 @@ func (r *Remote[C]) Used() (now C, ok bool) {
 	return now, false
 }
 
+// Bound is how long an operation may take.
+func (r *Remote[C]) Bound() time.Duration { return cmp.Or(r.Patience, Patience) }
+
 // Ask runs one operation. An error of it is told as ErrUnavailable with its text alone: errors of drivers hold the passwords that they used.
 // ErrNotFound, ErrLimit and the end of the caller's own ctx come back as they are.
 func Ask[C, T any](ctx context.Context, r *Remote[C], doing string, operation func(context.Context, C) (T, error)) (T, error) {
@@ -73,7 +76,7 @@ func Ask[C, T any](ctx context.Context, r *Remote[C], doing string, operation fu
 	if !ok {
 		return nothing, fmt.Errorf("%s: %w: %w", doing, ErrUnavailable, errNowhere)
 	}
-	bounded, cancel := context.WithTimeout(ctx, cmp.Or(r.Patience, Patience))
+	bounded, cancel := context.WithTimeout(ctx, r.Bound())
 	defer cancel()
 	answer, err := operation(bounded, by)
 	switch {

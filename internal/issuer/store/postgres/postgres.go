@@ -23,6 +23,10 @@ type Store struct {
 	owner  string
 	remote store.Remote[*pgxpool.Pool]
 
+	finds     store.Together[store.SessionID, store.Session]
+	rotations store.Together[rotation, bool]
+	strays    sync.WaitGroup // rotations that are not made together with others
+
 	pruning sync.Mutex
 	pruned  store.SessionID // the last one that Prune looked at
 }
@@ -38,7 +42,10 @@ type Options struct {
 // New returns a Store. It is of no use before Use. It connects when it is asked
 // for something, and again whenever it has to.
 func New(o Options) *Store {
-	return &Store{owner: o.Owner, remote: store.Remote[*pgxpool.Pool]{Patience: o.Patience}}
+	s := &Store{owner: o.Owner, remote: store.Remote[*pgxpool.Pool]{Patience: o.Patience}}
+	s.finds.AtOnce, s.finds.Go = goesAtOnce, s.findAll
+	s.rotations.AtOnce, s.rotations.Go = goesAtOnce, s.rotateAll
+	return s
 }
 
 // Close ends all connections, once they have done what they are doing.
@@ -46,6 +53,9 @@ func (s *Store) Close() error {
 	if pool, ok := s.remote.Used(); ok {
 		pool.Close()
 	}
+	s.finds.Wait()
+	s.rotations.Wait()
+	s.strays.Wait()
 	return nil
 }
 
@@ -70,23 +80,7 @@ func (s *Store) Create(ctx context.Context, n store.Session, l store.Limit, h st
 
 // Find implements store.Store.
 func (s *Store) Find(ctx context.Context, id store.SessionID) (store.Session, error) {
-	return store.Ask(ctx, &s.remote, "find session", func(ctx context.Context, pool *pgxpool.Pool) (store.Session, error) {
-		found := store.Session{ID: id}
-		var secret []byte
-		var created, rotated, until int64
-		err := pool.QueryRow(ctx, `SELECT user_name, secret, counter, created_at, rotated_at, access_until, address, user_agent, data
-			FROM latchkey_sessions WHERE id = $1`, id[:]).
-			Scan(&found.User, &secret, &found.Counter, &created, &rotated, &until, &found.Device.Address, &found.Device.UserAgent, &found.Data)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return store.Session{}, store.ErrNotFound
-		}
-		if err == nil && len(secret) != len(found.Secret) {
-			err = fmt.Errorf("its secret has %d bytes", len(secret))
-		}
-		copy(found.Secret[:], secret)
-		found.CreatedAt, found.RotatedAt, found.AccessUntil = time.UnixMilli(created), time.UnixMilli(rotated), time.Unix(until, 0)
-		return found, err
-	})
+	return store.Ask(ctx, &s.remote, "find session", func(ctx context.Context, _ *pgxpool.Pool) (store.Session, error) { return s.finds.Ask(ctx, id) })
 }
 
 // List implements store.Store.
@@ -111,9 +105,9 @@ func (s *Store) List(ctx context.Context, user string) ([]store.Session, error) 
 
 // Rotate implements store.Store.
 func (s *Store) Rotate(ctx context.Context, id store.SessionID, counter int64, r store.Rotation) (bool, error) {
-	return s.change(ctx, "rotate session", `UPDATE latchkey_sessions
-		SET counter = counter + 1, rotated_at = $3, access_until = greatest(access_until, $4), address = $5, user_agent = $6
-		WHERE id = $1 AND counter = $2`, id[:], counter, r.At.UnixMilli(), r.AccessUntil.Unix(), r.Device.Address, r.Device.UserAgent)
+	return store.Ask(ctx, &s.remote, "rotate session", func(ctx context.Context, _ *pgxpool.Pool) (bool, error) {
+		return s.rotations.Ask(ctx, rotation{id, counter, r})
+	})
 }
 
 // Extend implements store.Store.

@@ -29,6 +29,9 @@ type Store struct {
 	owner  string
 	remote store.Remote[*goredis.Client]
 
+	finds     store.Together[store.SessionID, store.Session]
+	rotations store.Together[rotation, bool]
+
 	pruning sync.Mutex
 	pruned  uint64 // the cursor of the SCAN that Prune goes on with
 }
@@ -45,7 +48,10 @@ type Options struct {
 // for something, and again whenever it has to.
 func New(o Options) *Store {
 	goredis.SetLogger(silence{}) // it writes text of its own beside the log; what fails comes back as an error
-	return &Store{owner: o.Owner, remote: store.Remote[*goredis.Client]{Patience: o.Patience}}
+	s := &Store{owner: o.Owner, remote: store.Remote[*goredis.Client]{Patience: o.Patience}}
+	s.finds.AtOnce, s.finds.Go = goesAtOnce, s.findAll
+	s.rotations.AtOnce, s.rotations.Go = goesAtOnce, s.rotateAll
+	return s
 }
 
 // silence is a logger that says nothing.
@@ -55,11 +61,13 @@ type silence struct{}
 func (silence) Printf(context.Context, string, ...any) {}
 
 // Close ends all connections.
-func (s *Store) Close() error {
+func (s *Store) Close() (err error) {
 	if client, ok := s.remote.Used(); ok {
-		return client.Close()
+		err = client.Close()
 	}
-	return nil
+	s.finds.Wait()
+	s.rotations.Wait()
+	return err
 }
 
 const leeway = int64(revocation.Leeway / time.Second)
@@ -86,26 +94,7 @@ func (s *Store) Create(ctx context.Context, n store.Session, l store.Limit, h st
 
 // Find implements store.Store.
 func (s *Store) Find(ctx context.Context, id store.SessionID) (store.Session, error) {
-	return store.Ask(ctx, &s.remote, "find session", func(ctx context.Context, client *goredis.Client) (store.Session, error) {
-		values, err := client.HMGet(ctx, prefix+"session:"+id.String(), "user", "secret", "counter", "created", "rotated", "until", "address", "agent", "data").Result()
-		if err != nil {
-			return store.Session{}, err
-		}
-		if values[0] == nil {
-			return store.Session{}, store.ErrNotFound
-		}
-		texts, err := whole(values, 9)
-		if err != nil {
-			return store.Session{}, err
-		}
-		found, err := session(texts[2:])
-		if err == nil && len(texts[1]) != len(found.Secret) {
-			err = fmt.Errorf("its secret has %d bytes", len(texts[1]))
-		}
-		found.ID, found.User = id, texts[0]
-		copy(found.Secret[:], texts[1])
-		return found, err
-	})
+	return store.Ask(ctx, &s.remote, "find session", func(ctx context.Context, _ *goredis.Client) (store.Session, error) { return s.finds.Ask(ctx, id) })
 }
 
 // List implements store.Store.
@@ -164,7 +153,9 @@ func session(texts []string) (store.Session, error) {
 
 // Rotate implements store.Store.
 func (s *Store) Rotate(ctx context.Context, id store.SessionID, counter int64, r store.Rotation) (bool, error) {
-	return s.change(ctx, "rotate session", rotating, id.String(), counter, counter+1, r.At.UnixMilli(), r.AccessUntil.Unix(), r.Device.Address, r.Device.UserAgent)
+	return store.Ask(ctx, &s.remote, "rotate session", func(ctx context.Context, _ *goredis.Client) (bool, error) {
+		return s.rotations.Ask(ctx, rotation{id, counter, r})
+	})
 }
 
 // Extend implements store.Store.

@@ -30,7 +30,9 @@ type Store struct {
 	write *sql.DB // one connection
 	read  *sql.DB
 
-	find, list, rotate, extend, stream, revocations, count *sql.Stmt
+	changes *group // by write
+
+	find, list, rotate, extend, stream, revocations, count, uncount *sql.Stmt
 
 	pruning sync.Mutex
 	pruned  store.SessionID // the last one that Prune looked at
@@ -101,11 +103,13 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 		{&s.count, s.write, `INSERT INTO counters (key, hits, ends_at) VALUES (?1, 1, ?2 + ?3)
 			ON CONFLICT (key) DO UPDATE SET hits = iif(ends_at <= ?2, 1, hits + 1), ends_at = iif(ends_at <= ?2, excluded.ends_at, ends_at)
 			RETURNING hits, ends_at`},
+		{&s.uncount, s.write, `UPDATE counters SET hits = hits - 1 WHERE key = ? AND hits > 0 AND ends_at > ?`},
 	} {
 		if *p.into, err = p.db.PrepareContext(ctx, p.text); err != nil { //nolint:sqlclosecheck // Close closes the databases, and these with them
 			return nil, err
 		}
 	}
+	s.changes = newGroup(s.write) //nolint:contextcheck // it outlives ctx
 	return s, nil
 }
 
@@ -122,6 +126,9 @@ func connect(path string, connections int, query url.Values) (*sql.DB, error) {
 
 // Close lets go of the file.
 func (s *Store) Close() error {
+	if s.changes != nil {
+		s.changes.Wait() // for what was asked by somebody who did not wait
+	}
 	var faults []error
 	for _, db := range []*sql.DB{s.read, s.write} { // the last connection to close folds the WAL into the file
 		if db != nil {
@@ -136,7 +143,11 @@ func (s *Store) Find(ctx context.Context, id store.SessionID) (store.Session, er
 	found := store.Session{ID: id}
 	var secret []byte
 	var created, rotated, until int64
-	err := s.find.QueryRowContext(ctx, id[:]).Scan(&found.User, &secret, &found.Counter, &created, &rotated, &until,
+	if err := ctx.Err(); err != nil {
+		return store.Session{}, fmt.Errorf("find session: %w", err)
+	}
+	// It takes microseconds, and what would watch ctx meanwhile takes more.
+	err := s.find.QueryRowContext(context.WithoutCancel(ctx), id[:]).Scan(&found.User, &secret, &found.Counter, &created, &rotated, &until,
 		&found.Device.Address, &found.Device.UserAgent, &found.Data)
 	if errors.Is(err, sql.ErrNoRows) {
 		return store.Session{}, store.ErrNotFound
@@ -170,23 +181,24 @@ func (s *Store) List(ctx context.Context, user string) ([]store.Session, error) 
 
 // Rotate implements store.Store.
 func (s *Store) Rotate(ctx context.Context, id store.SessionID, counter int64, r store.Rotation) (bool, error) {
-	return changed("rotate session")(s.rotate.ExecContext(ctx, id[:], counter, r.At.UnixMilli(), r.AccessUntil.Unix(), r.Device.Address, r.Device.UserAgent))
+	return s.change(ctx, "rotate session", s.rotate, id[:], counter, r.At.UnixMilli(), r.AccessUntil.Unix(), r.Device.Address, r.Device.UserAgent)
 }
 
 // Extend implements store.Store.
 func (s *Store) Extend(ctx context.Context, id store.SessionID, counter int64, accessUntil time.Time) (bool, error) {
-	return changed("extend session")(s.extend.ExecContext(ctx, id[:], counter, accessUntil.Unix()))
+	return s.change(ctx, "extend session", s.extend, id[:], counter, accessUntil.Unix())
 }
 
-// changed reports whether a conditional update met its condition.
-func changed(doing string) func(sql.Result, error) (bool, error) {
-	return func(result sql.Result, err error) (bool, error) {
-		rows, err := affected(result, err)
-		if err != nil {
-			return false, fmt.Errorf("%s: %w", doing, err)
-		}
-		return rows > 0, nil
+// change makes a conditional update, and reports whether it met its condition.
+func (s *Store) change(ctx context.Context, doing string, statement *sql.Stmt, arguments ...any) (bool, error) {
+	var rows int
+	if _, err := s.changes.Ask(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		rows, err = affected(tx.StmtContext(ctx, statement).ExecContext(ctx, arguments...)) //nolint:sqlclosecheck // closed with the transaction
+		return err
+	}); err != nil {
+		return false, fmt.Errorf("%s: %w", doing, err)
 	}
+	return rows > 0, nil
 }
 
 // affected is how many rows a statement changed.
@@ -318,20 +330,19 @@ func (s *Store) Follow(ctx context.Context, _ func()) { <-ctx.Done() }
 
 // Count implements store.Store.
 func (s *Store) Count(ctx context.Context, key store.CounterKey, window time.Duration, now time.Time) (hits int, until time.Time, _ error) {
-	var ends int64
-	if err := s.count.QueryRowContext(ctx, key[:], now.UnixMilli(), window.Milliseconds()).Scan(&hits, &ends); err != nil {
+	var counted, ends int64
+	if _, err := s.changes.Ask(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		return tx.StmtContext(ctx, s.count).QueryRowContext(ctx, key[:], now.UnixMilli(), window.Milliseconds()).Scan(&counted, &ends) //nolint:sqlclosecheck // closed with the transaction
+	}); err != nil {
 		return 0, time.Time{}, fmt.Errorf("count: %w", err)
 	}
-	return hits, time.UnixMilli(ends), nil
+	return int(counted), time.UnixMilli(ends), nil
 }
 
 // Uncount implements store.Store.
 func (s *Store) Uncount(ctx context.Context, key store.CounterKey, now time.Time) error {
-	const text = `UPDATE counters SET hits = hits - 1 WHERE key = ? AND hits > 0 AND ends_at > ?`
-	if _, err := s.write.ExecContext(ctx, text, key[:], now.UnixMilli()); err != nil {
-		return fmt.Errorf("uncount: %w", err)
-	}
-	return nil
+	_, err := s.change(ctx, "uncount", s.uncount, key[:], now.UnixMilli())
+	return err
 }
 
 // Time implements store.Store: the one process has the one clock.

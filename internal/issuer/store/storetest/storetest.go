@@ -70,6 +70,10 @@ func (suite Suite) Run(t *testing.T) {
 		{"sweeps many sessions a part at a time", sweeps},
 		{"knows how many sessions there are, about", knowsHowMany},
 		{"gives up when its context does", givesUp},
+		{"rotates many sessions at once, each by its own verdict", rotatesManyAtOnce},
+		{"finds many sessions at once, each its own", findsManyAtOnce},
+		{"lets nobody pay for others who give up", givesUpAlone},
+		{"never stands still while many rotate the same sessions", neverWaitsForEachOther},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, suite.New(t)) })
 	}
