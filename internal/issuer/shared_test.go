@@ -36,7 +36,7 @@ func onSharedStores(t *testing.T, test func(t *testing.T, replica func() *world,
 	})
 }
 
-func replicas(t *testing.T, kind, url string) func() *world {
+func replicas(t testing.TB, kind, url string) func() *world {
 	var first *world
 	return func() *world {
 		w := newWorld(t)

@@ -1,11 +1,13 @@
 package issuer
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 	"github.com/latchkey-dev/latchkey/internal/revocation"
 )
 
@@ -14,6 +16,8 @@ const (
 	maxStreams = 4_000
 	// writeTimeout is how long a follower may take to read what it is sent. One that is slower is cut off, and resumes.
 	writeTimeout = 10 * time.Second
+	// maxWords is how many revocations are kept in words for the next follower, 130 bytes each.
+	maxWords = 10_000
 )
 
 // streams tells followers what has been revoked: GET /revocations?stream=<name>&after=<number>, both as the follower knows them from before.
@@ -24,6 +28,39 @@ type streams struct {
 	metrics   *metrics
 	stopping  <-chan struct{} // closed when the server shuts down, which waits for requests to end
 	open      atomic.Int64
+	latest    atomic.Pointer[written]
+}
+
+// written are revocations as they go over the wire. Followers that are up to date all get the same next, so it is put into words once.
+type written struct {
+	issuer      string
+	after, last int64 // from whose numbers up to whose
+	wire        []byte
+	err         error
+}
+
+// words returns the wire form of entries for who has everything up to after.
+func (s *streams) words(issuer string, after int64, entries []store.Revocation) ([]byte, error) {
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	last := entries[len(entries)-1].Number
+	if w := s.latest.Load(); w != nil && w.issuer == issuer && w.after == after && w.last == last {
+		return w.wire, w.err
+	}
+	var wire bytes.Buffer
+	w := &written{issuer: issuer, after: after, last: last}
+	for _, e := range entries {
+		entry := revocation.Entry{Number: e.Number, Until: e.Until, Hash: revocation.SessionHash(issuer, e.Session.String())}
+		if w.err = revocation.WriteRevoke(&wire, entry); w.err != nil {
+			break
+		}
+	}
+	w.wire = wire.Bytes()
+	if len(entries) <= maxWords {
+		s.latest.Store(w)
+	}
+	return w.wire, w.err
 }
 
 func (s *streams) serve(w http.ResponseWriter, r *http.Request, m *material) error {
@@ -82,11 +119,12 @@ func (s *streams) tell(w http.ResponseWriter, r *http.Request, issuer, stream st
 			}
 			reset = false
 		}
-		for _, e := range now.entries {
-			entry := revocation.Entry{Number: e.Number, Until: e.Until, Hash: revocation.SessionHash(issuer, e.Session.String())}
-			if revocation.WriteRevoke(w, entry) != nil {
-				return
-			}
+		wire, err := s.words(issuer, after, now.entries)
+		if err != nil {
+			return
+		}
+		if _, err := w.Write(wire); err != nil {
+			return
 		}
 		after = now.last
 		if !ready {
