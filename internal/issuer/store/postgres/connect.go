@@ -14,8 +14,6 @@ import (
 const (
 	// connections is how many one process has for its requests; one more listens for revocations.
 	connections = 16
-	// connectTimeout bounds how long it takes to reach the server and sign in.
-	connectTimeout = 2 * time.Second
 	// proofTimeout bounds all else that a new connection has to do first, which may be a migration.
 	proofTimeout = 5 * time.Minute
 )
@@ -31,7 +29,7 @@ func (s *Store) Use(url string, authorities []byte) error {
 	config.MinConns, config.MinIdleConns = 0, 0
 	config.MaxConnLifetime, config.MaxConnLifetimeJitter = time.Hour, 10*time.Minute
 	config.PingTimeout = time.Second
-	config.ConnConfig.ConnectTimeout = connectTimeout
+	config.ConnConfig.ConnectTimeout = s.remote.Bound() * 2 / 5 // to reach the server and sign in: 2 s, unless more patience is asked for
 	// A server that vanishes without a word is noticed in half a minute also where nobody waits for an answer.
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	config.ConnConfig.DialFunc = dialer.DialContext

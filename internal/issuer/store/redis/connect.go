@@ -18,8 +18,6 @@ import (
 const (
 	// connections is how many one process has for its requests; one more listens for revocations.
 	connections = 16
-	// connectTimeout bounds how long it takes to reach the server and sign in.
-	connectTimeout = 2 * time.Second
 	// goodbye is how long connections to where the database was before may go on with what they are doing.
 	goodbye = 10 * time.Second
 )
@@ -34,6 +32,7 @@ func (s *Store) Use(url string, authorities []byte) error {
 	options.PoolSize, options.MaxActiveConns = connections, connections
 	options.PipelinePoolSize = -1 // nothing here is a pipeline
 	options.ContextTimeoutEnabled = true
+	connectTimeout := s.remote.Bound() * 2 / 5 // to reach the server and sign in: 2 s, unless more patience is asked for
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout, options.PoolTimeout = connectTimeout, goodbye, goodbye, goodbye
 	options.MaxRetries, options.DialerRetries = -1, 1 // who asked decides whether to ask again
 	options.ConnMaxLifetime, options.ConnMaxIdleTime = time.Hour, 30*time.Minute

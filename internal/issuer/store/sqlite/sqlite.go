@@ -24,6 +24,10 @@ import (
 // readers is how many connections read at once.
 const readers = 4
 
+// busy is how long to wait for another process, in milliseconds: the one that is being replaced. SQLite gives the lock to whoever happens to look, so on a slow disk it may
+// take a while.
+const busy = "busy_timeout(60000)"
+
 // Store is a store.Store in a file.
 type Store struct {
 	path  string
@@ -71,7 +75,7 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 	}()
 	if s.write, err = connect(path, 1, url.Values{
 		"_txlock": {"immediate"},
-		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "trusted_schema(0)"},
+		"_pragma": {busy, "journal_mode(WAL)", "synchronous(FULL)", "trusted_schema(0)"},
 	}); err != nil {
 		return nil, err
 	}
@@ -82,7 +86,7 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 		return nil, err
 	}
 	if s.read, err = connect(path, readers, url.Values{
-		"_pragma": {"busy_timeout(5000)", "query_only(1)", "trusted_schema(0)"},
+		"_pragma": {busy, "query_only(1)", "trusted_schema(0)"},
 	}); err != nil {
 		return nil, err
 	}
