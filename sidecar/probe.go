@@ -85,6 +85,9 @@ func (p *probes) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status, err := p.ask(r, target)
+	if err != nil && slices.Contains(probe.Hooks, r.PathValue("kind")) {
+		panic(http.ErrAbortHandler) // of a hook the kubelet reads no status: only one that nobody answers has failed
+	}
 	if err != nil {
 		http.Error(w, "the app does not answer", http.StatusBadGateway)
 		return

@@ -139,6 +139,19 @@ func TestAHookNeedsThePodsSecret(t *testing.T) {
 	}
 }
 
+// Of a hook the kubelet reads no status: what the app was never asked would count as done.
+func TestAHookThatDoesNotReachTheAppIsNotAnswered(t *testing.T) {
+	w := newWorld(t)
+	w.start(`--probe=app/postStart={"protocol":"http","port":8080,"path":"/started"}`, "--hook-secret=hush")
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+w.podIP+":15021/app/postStart/hush", nil)
+	check(t, err)
+	response, err := http.DefaultClient.Do(request)
+	if err == nil {
+		_ = response.Body.Close()
+		t.Errorf("got %d, want no answer", response.StatusCode)
+	}
+}
+
 func TestReadyMeansThatTheAppListens(t *testing.T) {
 	w := newWorld(t)
 	w.mount(w.bundle())
