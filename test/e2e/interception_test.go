@@ -88,8 +88,11 @@ type way struct {
 // ways are those from outside the pod, and that of the pod to itself through its Service.
 func (a *app) ways() []way {
 	a.Helper()
-	others, err := pods(a.Context(), a.namespace, client.MatchingLabels{"auth.latchkey.dev/pod": "issuer"}, 1)
-	must(a.T, err)
+	var others []corev1.Pod
+	eventually(a.T, func(ctx context.Context) (err error) {
+		others, err = pods(ctx, a.namespace, client.MatchingLabels{"auth.latchkey.dev/pod": "issuer"}, 1)
+		return err
+	})
 	return ways(a.T, a.pods()[0], others[0], a.service(), "8080")
 }
 
