@@ -85,6 +85,9 @@ func (p *probes) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status, err := p.ask(r, target)
+	if r.PathValue("kind") == "postStart" {
+		status, err = p.askAgain(r, target, status, err)
+	}
 	if err != nil && slices.Contains(probe.Hooks, r.PathValue("kind")) {
 		panic(http.ErrAbortHandler) // of a hook the kubelet reads no status: only one that nobody answers has failed
 	}
@@ -93,6 +96,23 @@ func (p *probes) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(status)
+}
+
+// askAgain asks until somebody listens, for as long as a prober may take: a kubelet calls postStart once, as soon as the app's process is there.
+func (p *probes) askAgain(r *http.Request, target probe.Target, status int, err error) (int, error) {
+	pace := time.NewTicker(50 * time.Millisecond)
+	defer pace.Stop()
+	for end := time.After(probeLimit); nobodyListens(err); {
+		select {
+		case <-r.Context().Done():
+			return 0, r.Context().Err()
+		case <-end:
+			return 0, err
+		case <-pace.C:
+			status, err = p.ask(r, target)
+		}
+	}
+	return status, err
 }
 
 func (p *probes) ask(r *http.Request, target probe.Target) (int, error) {

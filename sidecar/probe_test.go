@@ -142,13 +142,33 @@ func TestAHookNeedsThePodsSecret(t *testing.T) {
 // Of a hook the kubelet reads no status: what the app was never asked would count as done.
 func TestAHookThatDoesNotReachTheAppIsNotAnswered(t *testing.T) {
 	w := newWorld(t)
-	w.start(`--probe=app/postStart={"protocol":"http","port":8080,"path":"/started"}`, "--hook-secret=hush")
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+w.podIP+":15021/app/postStart/hush", nil)
+	w.start(`--probe=app/preStop={"protocol":"http","port":8080,"path":"/stop"}`, "--hook-secret=hush")
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+w.podIP+":15021/app/preStop/hush", nil)
 	check(t, err)
 	response, err := http.DefaultClient.Do(request)
 	if err == nil {
 		_ = response.Body.Close()
 		t.Errorf("got %d, want no answer", response.StatusCode)
+	}
+}
+
+func TestThePostStartHookWaitsUntilTheAppListens(t *testing.T) {
+	w := newWorld(t)
+	w.start(`--probe=app/postStart={"protocol":"http","port":8080,"path":"/started"}`, "--hook-secret=hush")
+	answered := make(chan answer, 1)
+	go func() { answered <- w.kubelet("/app/postStart/hush") }()
+	for range 10 { // the app takes its time
+		if got := w.admin("/readyz").Status; got != http.StatusServiceUnavailable {
+			t.Errorf("readyz: got %d, want 503", got)
+		}
+	}
+	calls := make(chan string, 1)
+	w.serveApp(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { calls <- r.RequestURI }))
+	if got := (<-answered).Status; got != http.StatusOK {
+		t.Errorf("got %d, want 200", got)
+	}
+	if got := <-calls; got != "/started" {
+		t.Errorf("the app was asked %s, want /started", got)
 	}
 }
 
