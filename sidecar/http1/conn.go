@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -34,6 +35,7 @@ var longAgo = time.Unix(1, 0)
 type conn struct {
 	server *Server
 	socket net.Conn
+	raw    syscall.RawConn // of socket, if that is one
 	peer   string
 	*desk              // nil while the connection rests
 	in     []byte      // of the desk's buffer: what was read and is not used yet
@@ -61,11 +63,15 @@ const (
 type desk struct {
 	buffer [bufferSize]byte
 	message
-	writer writer
+	writer  writer
+	reading transfer
+	writing transfer
 }
 
 var desks = sync.Pool{New: func() any {
-	return &desk{message: message{request: &http.Request{}, header: http.Header{}}, writer: writer{header: http.Header{}}}
+	d := &desk{message: message{request: &http.Request{}, header: http.Header{}}, writer: writer{header: http.Header{}}}
+	d.reading.try, d.writing.try = d.reading.receive, d.writing.send
+	return d
 }}
 
 // sit gives the connection a desk.
@@ -85,7 +91,7 @@ func (c *conn) stand() {
 }
 
 func newConn(s *Server, socket net.Conn) *conn {
-	return &conn{server: s, socket: socket, peer: socket.RemoteAddr().String(), since: s.tick.Load().now}
+	return &conn{server: s, socket: socket, raw: rawOf(socket), peer: socket.RemoteAddr().String(), since: s.tick.Load().now}
 }
 
 // serve returns when the connection has ended; or before, with the connection, when somebody else has to go on with it.
@@ -178,7 +184,7 @@ func (c *conn) readMore() error {
 	case cap(c.in) < bufferSize: // pipelined: it stands somewhere within
 		c.in = c.buffer[:copy(c.buffer[:], c.in)]
 	}
-	n, err := c.socket.Read(c.buffer[len(c.in):])
+	n, err := c.receive(c.buffer[len(c.in):])
 	c.in = c.buffer[:len(c.in)+n]
 	if n > 0 {
 		return nil
@@ -188,6 +194,22 @@ func (c *conn) readMore() error {
 		return nil
 	}
 	return err
+}
+
+func (c *conn) receive(p []byte) (int, error) {
+	if c.raw == nil {
+		return c.socket.Read(p)
+	}
+	c.reading.begin(p)
+	return c.reading.end(c.raw.Read(c.reading.try))
+}
+
+func (c *conn) send(p []byte) (int, error) {
+	if c.raw == nil {
+		return c.socket.Write(p)
+	}
+	c.writing.begin(p)
+	return c.writing.end(c.raw.Write(c.writing.try))
 }
 
 // readFirst waits without a desk.

@@ -5,8 +5,6 @@ import (
 	"io"
 	"net"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // upstream is a connection to the app.
@@ -30,11 +28,8 @@ type turn struct {
 }
 
 func newUpstream(socket net.Conn) *upstream {
-	u := &upstream{Conn: socket}
+	u := &upstream{Conn: socket, raw: rawOf(socket)}
 	u.take = u.turn.take
-	if connection, ok := socket.(syscall.Conn); ok {
-		u.raw, _ = connection.SyscallConn() // one that is closed has none
-	}
 	return u
 }
 
@@ -42,7 +37,7 @@ func newUpstream(socket net.Conn) *upstream {
 func (u *upstream) silent() bool {
 	silent := false
 	if u.raw != nil {
-		_ = u.raw.Control(func(fd uintptr) { silent = isSilent(fd) }) // one that is closed is not asked
+		_ = u.raw.Control(func(fd uintptr) { silent = look(fd) == nothing }) // one that is closed is not asked
 	}
 	return silent
 }
@@ -84,30 +79,18 @@ func (u *upstream) ask(out, in []byte) (n int, err error) {
 // take is called at first, and then whenever the poller has something to tell of the connection.
 func (t *turn) take(fd uintptr) (done bool) {
 	if !t.begun {
-		if t.kept && !isSilent(fd) {
+		if t.kept && look(fd) != nothing {
 			t.spoken = true
 			return true
 		}
 		t.begun = true
-		n, err := unix.Write(int(fd), t.out)
-		switch {
-		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
-		case err != nil:
-			t.err = err
-		default:
-			t.sent = n
-		}
+		t.sent, _, t.err = send(fd, t.out)
 		return t.err != nil || t.sent < len(t.out) // else it is the app's turn: no use to look before the poller tells
 	}
-	for {
-		n, err := unix.Read(int(fd), t.in)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.EAGAIN):
-			return false
-		}
-		t.n, t.err = n, err
-		return true
+	n, later, err := receive(fd, t.in)
+	if later {
+		return false
 	}
+	t.n, t.err = n, err
+	return true
 }

@@ -254,7 +254,7 @@ func (w *writer) send() error {
 
 func (w *writer) sendNow(p []byte) error {
 	if w.err == nil {
-		_, w.err = w.conn.socket.Write(p)
+		_, w.err = w.conn.send(p)
 	}
 	return w.err
 }
