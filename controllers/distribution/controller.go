@@ -61,25 +61,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	report, heard := applied.Ask(ctx, pod)
-	if r.onceSilent(pod, heard) {
-		return reconcile.Result{RequeueAfter: askSilent}, nil
-	}
-	if r.Ledger != nil {
-		r.Ledger.Note(pod, report)
-	}
-	if heard {
-		r.tell(ctx, pod, report.Rejections(wanted))
+	found := state{wanted: digest(wanted), ready: applied.Ready(pod), last: r.lastPoke(pod)}
+	if !found.outrun() {
+		report, heard := applied.Ask(ctx, pod)
+		if r.onceSilent(pod, heard) {
+			return reconcile.Result{RequeueAfter: askSilent}, nil
+		}
+		if r.Ledger != nil {
+			r.Ledger.Note(pod, report)
+		}
+		if heard {
+			r.tell(ctx, pod, report.Rejections(wanted))
+		}
+		found.heard, found.arrived = heard, heard && report.Has(wanted)
 	}
 	now := r.Clock.Now()
-	next := decide(now, state{
-		wanted:  digest(wanted),
-		arrived: heard && report.Has(wanted),
-		heard:   heard,
-		ready:   applied.Ready(pod),
-		last:    r.lastPoke(pod),
-	})
-	if err := r.apply(ctx, pod, digest(wanted), next, now); err != nil {
+	next := decide(now, found)
+	if err := r.apply(ctx, pod, found.wanted, next, now); err != nil {
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: next.after}, nil

@@ -51,6 +51,7 @@ type bench struct {
 
 	mu      sync.Mutex
 	applied map[string]map[string]string
+	asked   int
 }
 
 // bundleVolume shows a ConfigMap and a Secret of one name, both optional, as injected pods have it.
@@ -109,6 +110,7 @@ func (b *bench) listen(port int) (end func()) {
 			http.NotFound(w, r)
 			return
 		}
+		b.asked++
 		_ = json.NewEncoder(w).Encode(map[string]any{"volumes": b.applied})
 	}))
 	b.must(server.Listener.Close())
@@ -226,6 +228,29 @@ func TestFilesThatKeepChangingArePokedForFourTimesASecondAtMost(t *testing.T) {
 	}
 }
 
+func TestAPodIsNotAskedForWhatItWasNotYetToldOf(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	b.listen(15020)
+	b.says("latchkey-bundle", "applied", b.configMap("none"))
+	for _, step := range []struct {
+		name, content string
+		asked         int
+	}{
+		{"nobody knows yet what it has", "one", 1},
+		{"it was told of what came before", "two", 1},
+		{"it was told", "two", 2},
+	} {
+		b.configMap(step.content)
+		b.clock.SetTime(b.clock.Now().Add(time.Second))
+		b.reconcile()
+		b.mu.Lock()
+		if b.asked != step.asked {
+			t.Errorf("%s: got a pod that was asked %d times, want %d", step.name, b.asked, step.asked)
+		}
+		b.mu.Unlock()
+	}
+}
+
 func TestAPodThatNeverReportsIsPokedOnceAMinuteAtMost(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
 	b.configMap("one")
@@ -304,7 +329,10 @@ func TestAPodThatRejectsItsFilesHasAnEventForEachContentThatItRejects(t *testing
 		t.Errorf("got event %q for the same files, want none", got)
 	}
 	rejects(b.configMap("worse"), "line 4")
-	b.reconcile()
+	for range 2 { // it is told first, and asked then
+		b.clock.SetTime(b.clock.Now().Add(time.Second))
+		b.reconcile()
+	}
 	if got, want := told(), "Warning FilesRejected latchkey-bundle: line 4"; got != want {
 		t.Errorf("got event %q for other files, want %q", got, want)
 	}

@@ -45,6 +45,10 @@ type state struct {
 	last    poke
 }
 
+// outrun reports whether a ready pod was poked for what is no longer wanted. There is no use in asking it whether it has what is: hardly ever was a kubelet
+// faster than we, and asking all of a policy's pods would keep those waiting that come last.
+func (s state) outrun() bool { return s.ready && !s.last.at.IsZero() && s.last.wanted != s.wanted }
+
 // action is what to do with the pod now, and when to look again; 0 means not before something changes.
 type action struct {
 	poke  int // the number of the attempt; 0: none
