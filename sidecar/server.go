@@ -19,6 +19,7 @@ import (
 	"github.com/latchkey-dev/latchkey/sidecar/accesslog"
 	"github.com/latchkey-dev/latchkey/sidecar/http1"
 	"github.com/latchkey-dev/latchkey/sidecar/refetch"
+	"github.com/latchkey-dev/latchkey/sidecar/residency"
 	"github.com/latchkey-dev/latchkey/sidecar/tokenservice"
 )
 
@@ -35,6 +36,7 @@ type sidecar struct {
 	lobby     *lobby
 	flight    *flight
 	watch     watch
+	pace      residency.Pace // of whoever sweeps
 	leaving   leaving
 	warmUp    warmUp
 

@@ -72,6 +72,7 @@ func (s *sidecar) watchOver(ctx context.Context) {
 
 func (s *sidecar) sweep(ctx context.Context, now time.Time) {
 	s.watch.tick.Store(now.UnixNano())
+	s.pace.Keep()
 	s.lobby.sweep(now)
 	current := s.current.Load()
 	if current != nil {

@@ -1,5 +1,5 @@
-// Package residency gives memory back that a program needed to come up and needs no more. It knows the process's own mappings, not what the program
-// does.
+// Package residency keeps a program's memory small: it gives back what the program needed to come up and needs no more, and has garbage collected in
+// time. It knows the process's own mappings and the runtime's figures, not what the program does.
 package residency
 
 import (

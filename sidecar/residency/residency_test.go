@@ -3,6 +3,9 @@ package residency_test
 import (
 	"os"
 	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 	"testing"
@@ -65,5 +68,42 @@ func BenchmarkRelease(b *testing.B) {
 		if err := residency.Release(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestGarbageIsCollectedSoonerTheMoreIsInUse(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	var pace residency.Pace
+	percent := func() uint64 {
+		runtime.GC()
+		pace.Keep()
+		set := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+		metrics.Read(set)
+		return set[0].Value.Uint64()
+	}
+	little := percent()
+	much := make([]*[1 << 10]byte, 8<<10)
+	for i := range much {
+		much[i] = new([1 << 10]byte)
+	}
+	some := percent()
+	more := make([]*[1 << 10]byte, 60<<10)
+	for i := range more {
+		more[i] = new([1 << 10]byte)
+	}
+	most := percent()
+	runtime.KeepAlive(much)
+	runtime.KeepAlive(more)
+	if little != 100 || some <= 50 || some >= 100 || most != 50 {
+		t.Errorf("got %d, %d and %d percent with little, 8 MiB and 68 MiB in use, want 100, something between 50 and 100, and 50", little, some, most)
+	}
+}
+
+func BenchmarkPace(b *testing.B) {
+	var pace residency.Pace
+	pace.Keep()
+	b.ReportAllocs()
+	for b.Loop() {
+		pace.Keep()
 	}
 }
