@@ -30,7 +30,7 @@ func (s *Store) Use(url string, authorities []byte) error {
 		return err
 	}
 	options.PoolSize, options.MaxActiveConns = connections, connections
-	options.PipelinePoolSize = -1 // nothing here is a pipeline
+	options.PipelinePoolSize = -1 // pipelines go by the same connections as all else
 	options.ContextTimeoutEnabled = true
 	connectTimeout := s.remote.Bound() * 2 / 5 // to reach the server and sign in: 2 s, unless more patience is asked for
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout, options.PoolTimeout = connectTimeout, goodbye, goodbye, goodbye

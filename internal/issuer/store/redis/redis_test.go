@@ -136,12 +136,18 @@ func TestADatabaseThatIsNotOursIsRefused(t *testing.T) {
 func refused(t *testing.T, s *redis.Store, want string) {
 	t.Helper()
 	defer s.Close()
-	_, _, err := s.Stream(t.Context())
-	if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), want) {
-		t.Errorf("got %v, want ErrUnavailable that says %q", err, want)
-	}
-	if text := fmt.Sprintf("%+v %#v", err, err); strings.Contains(text, "password") && !strings.Contains(text, "username-password") {
-		t.Errorf("the error tells a password: %s", text)
+	for doing, do := range map[string]func() error{
+		"stream": func() error { _, _, err := s.Stream(t.Context()); return err },
+		"find":   func() error { _, err := s.Find(t.Context(), store.NewSessionID()); return err },
+		"rotate": func() error { _, err := s.Rotate(t.Context(), store.NewSessionID(), 1, store.Rotation{}); return err },
+	} {
+		err := do()
+		if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want ErrUnavailable that says %q", doing, err, want)
+		}
+		if text := fmt.Sprintf("%+v %#v", err, err); strings.Contains(text, "password") && !strings.Contains(text, "username-password") {
+			t.Errorf("%s: the error tells a password: %s", doing, text)
+		}
 	}
 }
 

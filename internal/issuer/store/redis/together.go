@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -20,7 +21,7 @@ type rotation struct {
 	to      store.Rotation
 }
 
-func (r *rotation) arguments() []any {
+func (r rotation) arguments() []any {
 	return []any{r.id.String(), r.counter, r.counter + 1, r.to.At.UnixMilli(), r.to.AccessUntil.Unix(), r.to.Device.Address, r.to.Device.UserAgent}
 }
 
@@ -31,16 +32,33 @@ func (s *Store) reach() (*goredis.Client, context.Context, context.CancelFunc) {
 	return client, ctx, cancel
 }
 
+var errUnanswered = errors.New("redis has not answered")
+
+// together runs one pipeline, with a command for each of a batch, and returns what Redis told of each. To a command for which it got no connection because
+// Redis refused to have one (a password has changed, or it reads its log yet) the driver gives neither an answer nor an error.
+func together[Q, A any, C goredis.Cmder](ctx context.Context, client *goredis.Client, batch []*store.Asked[Q, A], command func(goredis.Pipeliner, Q) C) []C {
+	told := make([]C, len(batch))
+	_, err := client.Pipelined(ctx, func(p goredis.Pipeliner) error {
+		for i, each := range batch {
+			told[i] = command(p, each.Question)
+			told[i].SetErr(errUnanswered) // until it is
+		}
+		return nil
+	})
+	for _, each := range told {
+		if err != nil && errors.Is(each.Err(), errUnanswered) {
+			each.SetErr(err)
+		}
+	}
+	return told
+}
+
 // findAll finds sessions by one pipeline.
 func (s *Store) findAll(batch []*store.Asked[store.SessionID, store.Session]) {
 	client, ctx, cancel := s.reach()
 	defer cancel()
-	told := make([]*goredis.SliceCmd, len(batch))
-	_, _ = client.Pipelined(ctx, func(p goredis.Pipeliner) error { // each command tells
-		for i, each := range batch {
-			told[i] = p.HMGet(ctx, prefix+"session:"+each.Question.String(), "user", "secret", "counter", "created", "rotated", "until", "address", "agent", "data")
-		}
-		return nil
+	told := together(ctx, client, batch, func(p goredis.Pipeliner, id store.SessionID) *goredis.SliceCmd {
+		return p.HMGet(ctx, prefix+"session:"+id.String(), "user", "secret", "counter", "created", "rotated", "until", "address", "agent", "data")
 	})
 	for i, each := range batch {
 		each.Settle(found(each.Question, told[i]))
@@ -73,12 +91,8 @@ func found(id store.SessionID, told *goredis.SliceCmd) (store.Session, error) {
 func (s *Store) rotateAll(batch []*store.Asked[rotation, bool]) {
 	client, ctx, cancel := s.reach()
 	defer cancel()
-	told := make([]*goredis.Cmd, len(batch))
-	_, _ = client.Pipelined(ctx, func(p goredis.Pipeliner) error { // each command tells
-		for i, each := range batch {
-			told[i] = p.EvalSha(ctx, rotating.Hash(), nil, each.Question.arguments()...)
-		}
-		return nil
+	told := together(ctx, client, batch, func(p goredis.Pipeliner, r rotation) *goredis.Cmd {
+		return p.EvalSha(ctx, rotating.Hash(), nil, r.arguments()...)
 	})
 	for i, each := range batch {
 		if goredis.HasErrorPrefix(told[i].Err(), "NOSCRIPT") { // it was started anew
