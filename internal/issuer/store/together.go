@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -26,7 +27,6 @@ type Together[Q, A any] struct {
 type Asked[Q, A any] struct {
 	Question Q
 
-	ctx     context.Context //nolint:containedctx // whether the caller still waits
 	answer  A
 	err     error
 	settled chan struct{} // closed when there is an answer, or an error
@@ -44,7 +44,7 @@ func (t *Together[Q, A]) Ask(ctx context.Context, question Q) (A, error) {
 	if err := ctx.Err(); err != nil {
 		return nothing, err
 	}
-	asked := &Asked[Q, A]{Question: question, ctx: ctx, settled: make(chan struct{})}
+	asked := &Asked[Q, A]{Question: question, settled: make(chan struct{})}
 	t.mu.Lock()
 	t.waiting = append(t.waiting, asked)
 	if t.underWay < t.AtOnce {
@@ -56,8 +56,16 @@ func (t *Together[Q, A]) Ask(ctx context.Context, question Q) (A, error) {
 	case <-asked.settled:
 		return asked.answer, asked.err
 	case <-ctx.Done(): // the others do not stop for it
+		t.leave(asked)
 		return nothing, ctx.Err()
 	}
+}
+
+// leave forgets who waits no more: a database may hang for longer than callers do, and others come all the while.
+func (t *Together[Q, A]) leave(asked *Asked[Q, A]) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waiting = slices.DeleteFunc(t.waiting, func(each *Asked[Q, A]) bool { return each == asked })
 }
 
 // Wait returns when nothing is under way. Nobody may ask any more.
@@ -79,20 +87,14 @@ func (t *Together[Q, A]) run() {
 func (t *Together[Q, A]) next() []*Asked[Q, A] {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for len(t.waiting) > 0 {
-		batch := make([]*Asked[Q, A], 0, min(len(t.waiting), maxTogether))
-		for len(batch) < maxTogether && len(t.waiting) > 0 {
-			if t.waiting[0].ctx.Err() == nil { // or nobody listens any more
-				batch = append(batch, t.waiting[0])
-			}
-			t.waiting[0] = nil
-			t.waiting = t.waiting[1:]
-		}
-		if len(batch) > 0 {
-			return batch
-		}
+	if len(t.waiting) == 0 {
+		t.waiting = nil
+		t.underWay--
+		return nil
 	}
-	t.waiting = nil
-	t.underWay--
-	return nil
+	first := t.waiting[:min(len(t.waiting), maxTogether)]
+	batch := slices.Clone(first)
+	clear(first)
+	t.waiting = t.waiting[len(first):]
+	return batch
 }
