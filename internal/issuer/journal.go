@@ -18,6 +18,9 @@ const (
 	lookEvery = time.Second
 	// lateness is how long a request may have been at work when the store went away.
 	lateness = 5 * time.Second
+	// longestStall is how far back refreshes count that had to wait, and were answered in the end or not. Without a bound, who floods a token service for an hour could
+	// use for an hour what was replaced meanwhile.
+	longestStall = time.Minute
 	// page is how many revocations are read at once.
 	page = 1000
 )
@@ -38,6 +41,7 @@ type journal struct {
 	changed chan struct{} // closed when there are new ones
 	err     error         // of the last look
 	good    time.Time     // when the last look began that went well; zero: none yet
+	stalled time.Time     // when the first refresh came that had to wait, of those since the last one that had not; zero: none has
 	outage  session.Outage
 }
 
@@ -159,7 +163,7 @@ func (j *journal) add(found []store.Revocation) {
 	}
 }
 
-// lastOutage is the last time that the store could not be read, which may last still.
+// lastOutage is the last time that the store could not be read or not be written, which may last still.
 func (j *journal) lastOutage() session.Outage {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -169,9 +173,34 @@ func (j *journal) lastOutage() session.Outage {
 	return j.outage
 }
 
-// outageUntil is an outage since the last good look. What was asked shortly before that may have been answered too late for its client.
+// wrote takes note of a refresh that had come at a time, and has been written or not. There are databases that can be read while they cannot be written: a disk stalls, or a
+// standby that must have everything is away.
+func (j *journal) wrote(came time.Time, err error) {
+	now := j.now()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch waited := now.Sub(came) > lookEvery; {
+	case !waited && err == nil:
+		j.stalled = time.Time{}
+	case waited && !j.good.IsZero():
+		if j.stalled.IsZero() || came.Before(j.stalled) {
+			j.stalled = came
+		}
+		if furthest := now.Add(-longestStall); j.stalled.Before(furthest) {
+			j.stalled = furthest
+		}
+		j.outage = session.Outage{From: j.stalled.Add(-lateness), To: now}
+	}
+}
+
+// outageUntil is an outage since the last good look, or since refreshes had to wait before that. What was asked shortly before that may have been answered too late for
+// its client.
 func (j *journal) outageUntil(now time.Time) session.Outage {
-	return session.Outage{From: j.good.Add(-lateness), To: now}
+	from := j.good
+	if !j.stalled.IsZero() && j.stalled.Before(from) {
+		from = j.stalled
+	}
+	return session.Outage{From: from.Add(-lateness), To: now}
 }
 
 // excerpt is what a journal holds at one moment, from some number on.

@@ -32,17 +32,22 @@ type presented struct {
 // others does not make a token old. Scopes that are asked for count for this access token alone.
 func (s *sessions) refresh(ctx context.Context, m *material, token string, asked []string, device store.Device, log audit) (grant, error) {
 	now := s.instant()
+	raced := false
 	for range attempts {
 		found, counter, err := s.find(ctx, token)
 		if err != nil {
 			return grant{}, err
+		}
+		at := now
+		if raced && found.RotatedAt.Before(at) {
+			at = found.RotatedAt // it was replaced after it had come, by somebody who came before and has waited for the store
 		}
 		p := presented{session: found, asked: asked, counter: counter, device: device, at: now, log: log.of(found)}
 		user, gone := m.whose(found)
 		if gone != "" {
 			return grant{}, s.endBy(ctx, found, gone, now, p.log, errSessionEnded)
 		}
-		p.user, p.verdict = user, session.Judge(now, m.config, s.journal.lastOutage(), found, counter)
+		p.user, p.verdict = user, session.Judge(at, m.config, s.journal.lastOutage(), found, counter)
 		if err = s.endIfDue(ctx, m, p); err != nil {
 			return grant{}, err
 		}
@@ -55,6 +60,7 @@ func (s *sessions) refresh(ctx context.Context, m *material, token string, asked
 			p.log.debug("refreshed", "verdict", p.verdict)
 			return g, nil
 		}
+		raced = raced || p.verdict == session.Rotate
 	}
 	return grant{}, fmt.Errorf("refresh: lost %d races in a row", attempts)
 }
@@ -112,6 +118,7 @@ func (s *sessions) succeed(ctx context.Context, m *material, p presented) (g gra
 	if p.verdict == session.Rotate {
 		g.refreshToken = refreshtoken.Make(found.ID, found.Secret, found.Counter+1)
 		settled, err = s.store.Rotate(ctx, found.ID, found.Counter, store.Rotation{At: p.at, AccessUntil: expires, Device: p.device})
+		s.journal.wrote(p.at, err)
 		return g, settled, err
 	}
 	g.refreshToken = refreshtoken.Make(found.ID, found.Secret, found.Counter)
@@ -120,5 +127,6 @@ func (s *sessions) succeed(ctx context.Context, m *material, p presented) (g gra
 	}
 	// Whoever ends the session revokes its access tokens until the last of them expires, so the store must know which is.
 	settled, err = s.store.Extend(ctx, found.ID, found.Counter, expires)
+	s.journal.wrote(p.at, err)
 	return g, settled, err
 }
