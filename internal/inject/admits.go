@@ -33,10 +33,13 @@ type redirects struct {
 	clock  clock.PassiveClock
 
 	mu      sync.Mutex
-	answers map[string]*answer // by namespace
+	answers map[account]*answer
 }
 
-// answer is what one namespace says. Who asks while somebody is at it waits for that.
+// account is a service account, by which some engines of policies judge pods.
+type account struct{ namespace, name string }
+
+// answer is what one namespace says of pods that use one service account. Who asks while somebody is at it waits for that.
 type answer struct {
 	mu      sync.Mutex
 	version string // of the namespace
@@ -51,7 +54,7 @@ func (r *redirects) refusal(ctx context.Context, namespace, serviceAccount strin
 	if err := r.client.Get(ctx, client.ObjectKey{Name: namespace}, &metadata); err != nil && !apierrors.IsNotFound(err) { // not in the cache yet
 		return "", fmt.Errorf("read namespace %q: %w", namespace, err)
 	}
-	a := r.of(namespace)
+	a := r.of(account{namespace, serviceAccount})
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if now := r.clock.Now(); a.version != metadata.ResourceVersion || !now.Before(a.until) {
@@ -64,16 +67,16 @@ func (r *redirects) refusal(ctx context.Context, namespace, serviceAccount strin
 	return a.refusal, nil
 }
 
-func (r *redirects) of(namespace string) *answer {
+func (r *redirects) of(pods account) *answer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.answers[namespace] == nil {
+	if r.answers[pods] == nil {
 		if len(r.answers) >= mostAnswers || r.answers == nil {
-			r.answers = map[string]*answer{}
+			r.answers = map[account]*answer{}
 		}
-		r.answers[namespace] = &answer{}
+		r.answers[pods] = &answer{}
 	}
-	return r.answers[namespace]
+	return r.answers[pods]
 }
 
 // +kubebuilder:rbac:groups="",resources=pods,verbs=create

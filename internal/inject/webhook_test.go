@@ -408,6 +408,32 @@ func TestTheNamespaceIsAskedOnceForManyPods(t *testing.T) {
 	}
 }
 
+// OpenShift, for one, has rights of service accounts decide what pods may.
+func TestWhatIsAdmittedForOneServiceAccountIsNotTakenForAnothers(t *testing.T) {
+	policy := webPolicy("default", "web")
+	byAccount := interceptor.NewClient(fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(policy).Build(), interceptor.Funcs{
+		Create: func(_ context.Context, _ client.WithWatch, object client.Object, _ ...client.CreateOption) error {
+			if object.(*corev1.Pod).Spec.ServiceAccountName == "trusted" {
+				return nil
+			}
+			return apierrors.NewForbidden(corev1.Resource("pods"), "", errors.New("NET_ADMIN"))
+		},
+	})
+	hook := inject.New(byAccount, byAccount, image)
+	for account, redirected := range map[string]bool{"trusted": true, "plain": false} {
+		pod := webPod("default", asking)
+		pod.Spec.ServiceAccountName = account
+		raw, err := json.Marshal(pod)
+		must(t, err)
+		response := hook.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+			Namespace: "default", Operation: admissionv1.Create, Object: runtime.RawExtension{Raw: raw},
+		}})
+		if got := strings.Contains(fmt.Sprint(response.Patches), "latchkey-redirect"); !response.Allowed || got != redirected {
+			t.Errorf("%s: got callers redirected: %v, want %v", account, got, redirected)
+		}
+	}
+}
+
 // A quota that is used up says nothing about the redirector, and in a moment there may be room: for a pod that would then be made for an app on 127.0.0.1.
 func TestAQuotaThatIsUsedUpDoesNotDecideHowCallersGetToThePod(t *testing.T) {
 	answers := []error{
