@@ -38,16 +38,15 @@ func (s *sessions) refresh(ctx context.Context, m *material, token string, asked
 		if err != nil {
 			return grant{}, err
 		}
-		at := now
-		if raced && found.RotatedAt.Before(at) {
-			at = found.RotatedAt // it was replaced after it had come, by somebody who came before and has waited for the store
-		}
 		p := presented{session: found, asked: asked, counter: counter, device: device, at: now, log: log.of(found)}
 		user, gone := m.whose(found)
 		if gone != "" {
 			return grant{}, s.endBy(ctx, found, gone, now, p.log, errSessionEnded)
 		}
-		p.user, p.verdict = user, session.Judge(at, m.config, s.journal.lastOutage(), found, counter)
+		p.user, p.verdict = user, session.Judge(now, m.config, s.journal.lastOutage(), found, counter)
+		if raced && p.verdict == session.Reuse && m.config.ReuseWindow > 0 {
+			p.verdict = session.Repeat // it was good when it came, and others, who may have come long before, have replaced it since
+		}
 		if err = s.endIfDue(ctx, m, p); err != nil {
 			return grant{}, err
 		}
@@ -60,7 +59,7 @@ func (s *sessions) refresh(ctx context.Context, m *material, token string, asked
 			p.log.debug("refreshed", "verdict", p.verdict)
 			return g, nil
 		}
-		raced = raced || p.verdict == session.Rotate
+		raced = true
 	}
 	return grant{}, fmt.Errorf("refresh: lost %d races in a row", attempts)
 }

@@ -65,6 +65,24 @@ func TestATokenThatWasReplacedWhileItWaitedForTheStoreIsNoTheft(t *testing.T) {
 	}
 }
 
+// A slow tab shows the token before the current one, in time, and meanwhile the current one is replaced.
+func TestTheTokenBeforeIsNoTheftIfItCameInTime(t *testing.T) {
+	w := start(t)
+	before := w.login("alice").refresh()
+	current := w.mustRefresh(before).refresh()
+	w.clock.step(defaults.ReuseWindow * 2 / 3)
+	resume := w.stall()
+	quick := w.waiting(current, 2)
+	slow := w.waiting(before, 3)
+	resume()
+	for _, told := range []answer{<-quick, <-slow} {
+		if told.status != http.StatusOK {
+			t.Errorf("got %d %s, want 200", told.status, told.body)
+		}
+	}
+	refused(t, w.refresh(before), http.StatusUnauthorized, "reuse_detected", true)
+}
+
 // The client had gone before its answer came, and asks again with what it has.
 func TestAnAnswerThatCameTooLateBecauseNothingCouldBeWrittenIsGivenAgain(t *testing.T) {
 	w := start(t)
