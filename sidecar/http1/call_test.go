@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -268,6 +269,36 @@ func TestConnectionThatTheAppHasClosedCostsNoRequest(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An app that is too busy may say so to whoever connects. The poller has told of it before the app is asked, and tells of nothing twice.
+func TestAppThatAnswersBeforeItIsAskedIsHeard(t *testing.T) {
+	client := http1.NewClient(func(context.Context) (net.Conn, error) {
+		near, far := pair(t)
+		t.Cleanup(func() { _ = far.Close() })
+		raw, err := near.(syscall.Conn).SyscallConn()
+		check(t, err)
+		answered := false
+		return near, raw.Read(func(uintptr) (told bool) {
+			if answered {
+				return true
+			}
+			answered = true
+			_, err = io.WriteString(far, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+			return err != nil // else when the poller has told
+		})
+	}, time.Minute)
+	defer client.Close()
+	var call http1.Call
+	begin(&call, client, request("GET", ""))
+	patience := time.AfterFunc(time.Minute, func() { call.Cancel(errors.New("nothing was heard")) })
+	defer patience.Stop()
+	answer, err := call.Send(context.Background(), nil, func(int, http.Header) {})
+	check(t, err)
+	if answer.Status != http.StatusServiceUnavailable {
+		t.Errorf("got %d, want 503", answer.Status)
+	}
+	check(t, call.Copy(&recorder{header: http.Header{}}))
 }
 
 func TestCallThatIsCancelledEnds(t *testing.T) {

@@ -85,7 +85,13 @@ func (t *turn) take(fd uintptr) (done bool) {
 		}
 		t.begun = true
 		t.sent, _, t.err = send(fd, t.out)
-		return t.err != nil || t.sent < len(t.out) // else it is the app's turn: no use to look before the poller tells
+		if t.err != nil || t.sent < len(t.out) {
+			return true
+		}
+		if t.kept { // it is the app's turn: no use to look before the poller tells
+			return false
+		}
+		// A new app may have spoken, or gone, before it was asked. Of that the poller tells nobody again.
 	}
 	n, later, err := receive(fd, t.in)
 	if later {
