@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -174,7 +175,7 @@ func rewriteHeader(in *http.Request, out http.Header) {
 	// What proxies before us said stays, though it decides nothing here; we add who called us.
 	for _, name := range []string{"Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-For"} {
 		if values := in.Header[name]; len(values) > 0 {
-			out[name] = values
+			out[name] = slices.Clone(values) // http1 uses its own again when the request is over, which net/http may not know yet
 		}
 	}
 	if in.TLS != nil && len(in.Header["X-Forwarded-Proto"]) == 0 {
