@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/crossorigin"
 	"github.com/latchkey-dev/latchkey/internal/tracing"
 	"github.com/latchkey-dev/latchkey/sidecar/gate"
@@ -71,6 +72,9 @@ func (a *answer) WriteHeader(status int) {
 			a.origins.Describe(a.Header(), a.request)
 		}
 		a.guard(a.Header())
+		if !a.exchange.answered.Load() {
+			a.boundTaking()
+		}
 		if _, known := a.Header()["Content-Type"]; !known && a.passed {
 			a.Header()["Content-Type"] = nil // net/http would guess one; or not, as the app's answer arrives
 		}
@@ -91,6 +95,19 @@ func (a *answer) Write(p []byte) (int, error) {
 	n, err := a.ResponseWriter.Write(p)
 	a.bytes += int64(n)
 	return n, err
+}
+
+// boundTaking bounds for how long the caller may take what is sent while no watch is kept: what the sidecar or a token service answers; and over HTTP/1, the
+// end of what the app does. Net/http sends both when the handler has returned, and would wait for ever.
+func (a *answer) boundTaking() {
+	if _, plain := a.ResponseWriter.(line); plain && a.reason != reasonSession {
+		return // it is short, and our own server sees to its end
+	}
+	limits := bundle.Limits{}.WithDefaults()
+	if a.current != nil {
+		limits = a.current.traffic.limits
+	}
+	_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(limits.StallTimeout)) // who has gone takes nothing
 }
 
 // Unwrap lets http.ResponseController reach the connection.

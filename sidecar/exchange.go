@@ -269,6 +269,9 @@ func (e *exchange) WriteHeader(status int) {
 	if status >= http.StatusOK {
 		e.answered.Store(true)
 		e.forgetRest()
+	} else { // it is sent at once
+		e.writing.Store(e.front.watch.tick.Load())
+		defer e.writing.Store(0)
 	}
 	e.ResponseWriter.WriteHeader(status)
 }

@@ -3,10 +3,12 @@ package sidecar_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -226,37 +228,79 @@ func TestRequestsBeyondTheLimitAreTurnedAway(t *testing.T) {
 	}
 }
 
+// speakHTTP2 begins HTTP/2 on a connection, without TLS.
+func speakHTTP2(t *testing.T, connection net.Conn, settings ...http2.Setting) *http2.Framer {
+	t.Helper()
+	_, err := io.WriteString(connection, http2.ClientPreface)
+	check(t, err)
+	framer := http2.NewFramer(connection, connection)
+	check(t, framer.WriteSettings(settings...))
+	return framer
+}
+
+// ask sends a request on a stream.
+func ask(framer *http2.Framer, stream uint32, path string) error {
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "app"}, {":path", path}} {
+		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
+	}
+	return framer.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
+}
+
+// Over HTTP/2 a caller may say that it takes no byte of any body.
+func TestStreamWhoseRefusalIsNotTakenIsReset(t *testing.T) {
+	w := newLimitedWorld(t, echo, bundle.Limits{StallTimeout: time.Second})
+	framer := speakHTTP2(t, w.dial(), http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	check(t, ask(framer, 1, "/closed"))
+	for reset := false; !reset; {
+		frame, err := framer.ReadFrame()
+		check(t, err)
+		_, reset = frame.(*http2.RSTStreamFrame)
+	}
+}
+
+// Or it says that it takes all there is, and reads nothing.
+func TestHTTP2CallerWhoReadsNothingIsCutOff(t *testing.T) {
+	w := newLimitedWorld(t, func(rw http.ResponseWriter, _ *http.Request) {
+		for {
+			if _, err := rw.Write(make([]byte, 1<<20)); err != nil {
+				return
+			}
+		}
+	}, bundle.Limits{StallTimeout: time.Second})
+	connection := w.dial()
+	check(t, connection.(*net.TCPConn).SetReadBuffer(4<<10)) // and it does not grow
+	framer := speakHTTP2(t, connection, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
+	err := framer.WriteWindowUpdate(0, 1<<30)
+	for stream := uint32(1); err == nil; stream += 2 {
+		err = ask(framer, stream, "/public")
+		<-time.After(time.Second) // by then the one before was given up, which makes room for a few bytes more; and a flood would end it, too
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("got the connection kept, want it closed")
+	}
+}
+
 // A caller who opens and resets streams as fast as it can (CVE-2023-44487) has no more of them at work than the limit, and is sent away.
 func TestRapidResetKeepsWithinTheLimitOfStreams(t *testing.T) {
 	const limit = 10
 	release := make(chan struct{})
 	w := newLimitedWorld(t, func(http.ResponseWriter, *http.Request) { <-release }, bundle.Limits{MaxStreamsPerConnection: limit})
 	defer close(release)
-	connection := w.dial()
-	_, err := io.WriteString(connection, http2.ClientPreface)
-	check(t, err)
-	framer := http2.NewFramer(connection, connection)
-	check(t, framer.WriteSettings())
-	var block bytes.Buffer
-	encoder := hpack.NewEncoder(&block)
+	framer := speakHTTP2(t, w.dial())
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		for id := uint32(1); id < 20_000; id += 2 {
-			block.Reset()
-			for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "app"}, {":path", "/public"}} {
-				_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
-			}
-			if framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true}) != nil ||
-				framer.WriteRSTStream(id, http2.ErrCodeCancel) != nil {
+		for stream := uint32(1); stream < 20_000; stream += 2 {
+			if ask(framer, stream, "/public") != nil || framer.WriteRSTStream(stream, http2.ErrCodeCancel) != nil {
 				return
 			}
 		}
 	}()
-	reader := http2.NewFramer(nil, connection)
 	last := ""
 	for {
-		frame, broken := reader.ReadFrame()
+		frame, broken := framer.ReadFrame()
 		if broken != nil {
 			break
 		}
@@ -269,7 +313,7 @@ func TestRapidResetKeepsWithinTheLimitOfStreams(t *testing.T) {
 		t.Errorf("got %q for an end, want ENHANCE_YOUR_CALM", last)
 	}
 	var inFlight int
-	_, err = fmt.Sscan(w.metric("latchkey_sidecar_requests_in_flight"), &inFlight)
+	_, err := fmt.Sscan(w.metric("latchkey_sidecar_requests_in_flight"), &inFlight)
 	check(t, err)
 	if inFlight > limit {
 		t.Errorf("got %d requests at work, want %d at most", inFlight, limit)

@@ -29,6 +29,9 @@ func (s *sidecar) begin(w http.ResponseWriter, r *http.Request) *answer {
 // end tells of an answer that is over: to the metrics, to the log and to the collector of spans.
 func (s *sidecar) end(a *answer) {
 	defer a.release()
+	if a.request.ProtoMajor == 1 && a.exchange.answered.Load() {
+		a.boundTaking()
+	}
 	now := time.Now()
 	durations := s.metrics.allowedDuration
 	if a.decision != "" && !a.audited {

@@ -3,9 +3,11 @@ package sidecar_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -115,28 +117,48 @@ func TestCallerWhoPipelinesAndTakesNothingIsCutOff(t *testing.T) {
 	}
 }
 
-// As TestCallerWhoPipelinesAndTakesNothingIsCutOff, with what the sidecar itself answers.
-func TestCallerWhoTakesNoRefusalIsCutOff(t *testing.T) {
+// As TestCallerWhoPipelinesAndTakesNothingIsCutOff, with answers that are short, whoever gives them and whoever reads the requests.
+func TestCallerWhoTakesNoShortAnswerIsCutOff(t *testing.T) {
 	w := newWorld(t)
-	w.serveApp(http.HandlerFunc(echo))
-	b := w.bundle()
-	b.Limits.StallTimeout = time.Second
-	b.Limits.IdleTimeout = 2 * time.Second
-	w.mount(b)
-	w.start()
-	c := w.dial()
-	check(t, c.(*net.TCPConn).SetReadBuffer(256<<10))
-	check(t, c.SetDeadline(time.Now().Add(15*time.Second)))
-	began := time.Now()
-	batch := bytes.Repeat([]byte("GET /closed HTTP/1.1\r\nHost: a\r\n\r\n"), 100)
-	for {
-		if _, err := c.Write(batch); err != nil {
-			t.Logf("after %v: %v", time.Since(began), err)
-			if time.Since(began) > 12*time.Second {
-				t.Error("a caller who takes no refusal keeps the connection for ever")
-			}
-			return
+	service := w.newTokenService()
+	service.answer = func(rw http.ResponseWriter, _ *http.Request) { _, _ = rw.Write(make([]byte, 30<<10)) }
+	service.serve()
+	hint := "HTTP/1.1 103 Early Hints\r\nLink: <" + strings.Repeat("x", 7000) + ">\r\n\r\n"
+	w.rawApp(func(conn net.Conn, r *http.Request) bool {
+		hints := 0
+		if r.URL.Path == "/public/hints" {
+			hints = 5
 		}
+		_, err := io.WriteString(conn, strings.Repeat(hint, hints)+"HTTP/1.1 204 No Content\r\n\r\n")
+		return err == nil
+	})
+	b := service.in(w.bundle())
+	b.Limits.StallTimeout = time.Second
+	w.mount(b)
+	w.start("--log-level=error")
+	const byNetHTTP = "Keep-Alive: 5\r\n"
+	for name, request := range map[string]string{
+		"the sidecar's":                         "GET /closed HTTP/1.1\r\nHost: a\r\n",
+		"the sidecar's, over net/http":          "GET /closed HTTP/1.1\r\nHost: a\r\n" + byNetHTTP,
+		"the app's, over net/http":              "GET /public HTTP/1.1\r\nHost: a\r\n" + byNetHTTP,
+		"the app's interim ones":                "GET /public/hints HTTP/1.1\r\nHost: a\r\n",
+		"the app's interim ones, over net/http": "GET /public/hints HTTP/1.1\r\nHost: a\r\n" + byNetHTTP,
+		"the token service's":                   "GET /auth/.well-known/jwks.json HTTP/1.1\r\nHost: a\r\n",
+		"the token service's, over net/http":    "GET /auth/.well-known/jwks.json HTTP/1.1\r\nHost: a\r\n" + byNetHTTP,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := net.Dial("tcp", w.podIP+":"+port)
+			check(t, err)
+			defer c.Close()
+			check(t, c.SetDeadline(time.Now().Add(patience)))
+			for batch := bytes.Repeat([]byte(request+"\r\n"), 100); err == nil; {
+				_, err = c.Write(batch)
+			}
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("got the connection kept, want it closed")
+			}
+		})
 	}
 }
 

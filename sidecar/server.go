@@ -163,7 +163,7 @@ func (s *sidecar) newFrontServers(background context.Context, handler http.Handl
 	other := s.newServer(background, handler, limits)
 	other.Protocols.SetHTTP2(true)
 	other.Protocols.SetUnencryptedHTTP2(true)
-	other.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: int(limits.MaxStreamsPerConnection)}
+	other.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: int(limits.MaxStreamsPerConnection), WriteByteTimeout: limits.StallTimeout}
 	plain := http1.NewServer(background, other.Handler, elsewhere, http1.Limits{
 		HeadBytes: other.MaxHeaderBytes, HeadTimeout: other.ReadHeaderTimeout, IdleTimeout: other.IdleTimeout, StallTimeout: limits.StallTimeout,
 	})
