@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // farewell is how long connections that say nothing are kept open at the beginning and at the end of a drain.
@@ -91,6 +93,25 @@ func TestDrainAnswersARequestWhoseHeadEndsLate(t *testing.T) {
 		})
 	}
 	pods.Wait()
+}
+
+// Clients of gRPC connect ahead of their first call. They are told to go, and nobody waits for them.
+func TestDrainWaitsForNobodyWhoHasAskedForNothing(t *testing.T) {
+	w := newWorld(t)
+	w.serveApp(http.HandlerFunc(echo))
+	w.mount(w.bundle())
+	w.start("--drain=10m")
+	framer := speakHTTP2(t, w.dial())
+	_, err := framer.ReadFrame() // it is being served
+	check(t, err)
+	stopped := make(chan error, 1)
+	go func() { stopped <- w.stop() }()
+	for told := false; !told; {
+		frame, err := framer.ReadFrame()
+		check(t, err)
+		_, told = frame.(*http2.GoAwayFrame)
+	}
+	check(t, <-stopped)
 }
 
 func TestDrainIsBounded(t *testing.T) {

@@ -111,7 +111,7 @@ func (c *conn) serve() net.Conn {
 			err = io.EOF
 		}
 		if err == nil || errors.Is(err, errElsewhere) {
-			return &rewound{Conn: c.socket, read: bytes.Clone(c.in), asked: err == nil}
+			return &rewound{Conn: c.socket, read: bytes.Clone(c.in), asked: err == nil && !bytes.HasPrefix(head, preface)}
 		}
 		_ = c.socket.Close()
 		return nil
@@ -122,6 +122,9 @@ func (c *conn) serve() net.Conn {
 var errElsewhere = errors.New("not read here")
 
 var headEnd = []byte("\r\n\r\n")
+
+// preface begins a connection of HTTP/2 (RFC 9113 section 3.4). It looks like a head, and asks for nothing yet.
+var preface = []byte("PRI * HTTP/2.0\r\n")
 
 // readHead waits for a head. It stays in c.in.
 func (c *conn) readHead() ([]byte, error) {
@@ -339,7 +342,7 @@ type rewound struct {
 	asked bool
 }
 
-// Asked reports whether what can be read again begins with a whole head.
+// Asked reports whether what can be read again begins with the whole head of a request.
 func (r *rewound) Asked() bool { return r.asked }
 
 func (r *rewound) Read(p []byte) (int, error) {
