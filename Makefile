@@ -104,13 +104,14 @@ fuzz: ## Fuzz everything that parses, FUZZTIME (30s) each
 	done < <(grep -r --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func / /' | sort); \
 	rm -f "$$log"; exit $$found
 
-presubmit: ## What CI runs: generated files in step, lint, every test
+presubmit: ## What CI runs: generated files in step, lint, every test, and e2e where it can run (cold: under an hour)
 	@$(MAKE) --no-print-directory generate
 	@go mod tidy -diff && go -C tools mod tidy -diff
 	@git diff --exit-code -- api config charts || { echo "generated files are out of step: run make generate and commit the result" >&2; exit 1; }
 	@[ -z "$$(git status --porcelain -- api config charts)" ] || { git status --short -- api config charts; echo "generated files are not committed: run make generate and commit the result" >&2; exit 1; }
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test
+	@OPTIONAL=1 test/e2e/run
 
 clean: ## Remove what was built here (the control plane's cache stays)
 	@rm -rf bin test/output
