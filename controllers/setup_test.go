@@ -177,6 +177,46 @@ func TestARevokedKeyLeavesTheBundleOfAPolicyThatNamesItNoMore(t *testing.T) {
 	})
 }
 
+func TestARenewedCertificateComesIntoTheBundleOfAPolicyThatNamesItNoMore(t *testing.T) {
+	c, _ := controllertest.Client(t, controllertest.Config())
+	startManager(t)
+	namespace := controllertest.Namespace(t, c)
+	ca, err := pki.NewCA(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func() map[string][]byte {
+		certificate, err := ca.Issue([]string{"shop.example"}, nil, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return map[string][]byte{"tls.crt": certificate.CertPEM(), "tls.key": certificate.KeyPEM()}
+	}
+	shown := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "shop-tls"}, Type: corev1.SecretTypeTLS, Data: issue()}
+	policy := &v1alpha1.AuthPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "q"}, Spec: v1alpha1.AuthPolicySpec{
+		Selector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "q"}}, Ports: []int32{8080},
+		Rules: []v1alpha1.PolicyRule{{Access: v1alpha1.AccessAnonymous}}, TLS: &v1alpha1.ServingTLS{SecretName: "shop-tls"},
+	}}
+	for _, object := range []client.Object{shown, policy} {
+		if err := c.Create(ctx, object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, policyReady)
+	edit(t, c, policy, func() { policy.Spec.TLS.SecretName = "typo" })
+	controllertest.Await(t, c, &v1alpha1.AuthPolicyList{}, policy, func(policy *v1alpha1.AuthPolicy) bool {
+		ready := meta.FindStatusCondition(policy.Status.Conditions, "Ready")
+		return ready.Reason == v1alpha1.ReasonRefNotFound && ready.ObservedGeneration == policy.Generation
+	})
+	renewed := issue()
+	edit(t, c, shown, func() { shown.Data = renewed })
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "q-bundle"}}
+	controllertest.Await(t, c, &corev1.SecretList{}, secret, func(secret *corev1.Secret) bool {
+		b, err := bundle.Parse(secret.Data[bundle.FileName])
+		return err == nil && b.Certificate.Chain == string(renewed["tls.crt"])
+	})
+}
+
 // sidecar answers /applied as a sidecar does: its files change when the pod has been poked.
 type sidecar struct {
 	mu      sync.Mutex

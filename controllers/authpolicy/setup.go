@@ -147,10 +147,11 @@ func inNamespace(object client.Object) func(*v1alpha1.AuthPolicy) bool {
 	}
 }
 
-// showingCertificate: the policies that name a Secret.
+// showingCertificate: the policies that name a Secret, and those whose last good bundle has a certificate of another.
 func showingCertificate(object client.Object) func(*v1alpha1.AuthPolicy) bool {
 	return func(policy *v1alpha1.AuthPolicy) bool {
-		return policy.Spec.TLS != nil && policy.Spec.TLS.SecretName == object.GetName()
+		return policy.Spec.TLS != nil && policy.Spec.TLS.SecretName == object.GetName() ||
+			!settled(policy) && meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionCertificateFresh) != nil
 	}
 }
 
