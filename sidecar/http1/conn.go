@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -321,6 +322,8 @@ func (c *conn) answer() (again bool) {
 		_ = c.socket.SetDeadline(time.Time{})
 	}
 	c.enter(idle)
+	// By the time that it is our turn again the caller may have asked for more, and nobody need be woken for it.
+	runtime.Gosched()
 	return !c.server.single.Load() // Shutdown may have begun when it was too late to say so
 }
 
