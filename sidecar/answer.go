@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/latchkey-dev/latchkey/internal/bundle"
 	"github.com/latchkey-dev/latchkey/internal/crossorigin"
 	"github.com/latchkey-dev/latchkey/internal/tracing"
 	"github.com/latchkey-dev/latchkey/sidecar/gate"
@@ -103,11 +102,8 @@ func (a *answer) boundTaking() {
 	if _, plain := a.ResponseWriter.(line); plain && a.reason != reasonSession {
 		return // it is short, and our own server sees to its end
 	}
-	limits := bundle.Limits{}.WithDefaults()
-	if a.current != nil {
-		limits = a.current.traffic.limits
-	}
-	_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(limits.StallTimeout)) // who has gone takes nothing
+	deadline := time.Now().Add(a.current.limits().StallTimeout)
+	_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(deadline) // who has gone takes nothing
 }
 
 // Unwrap lets http.ResponseController reach the connection.

@@ -25,6 +25,10 @@ const (
 	reasonBodyUnreadable = "body_unreadable"
 )
 
+// maxRefusals is how many refusals may wait to be taken over HTTP/2, where one caller can have hundreds and take none. They keep nobody else out: such
+// requests are under way no more.
+const maxRefusals = 10_000
+
 // front answers the requests that come to one port of the app.
 type front struct {
 	*sidecar
@@ -52,7 +56,7 @@ func (f *front) ServeHTTP(over http.ResponseWriter, r *http.Request) {
 		f.refuse(w, r, refusal{Status: http.StatusServiceUnavailable, Reason: reasonNoPolicy, Path: path}, "")
 		return
 	}
-	if f.flight.n.Load() > int64(current.traffic.limits.MaxRequests) {
+	if f.flight.n.Load()-f.refusing.Load() > int64(current.traffic.limits.MaxRequests) {
 		w.Header().Set("Retry-After", "1")
 		f.refuse(w, r, refusal{Status: http.StatusServiceUnavailable, Reason: reasonOverloaded, Path: path}, "")
 		return
@@ -156,6 +160,12 @@ func (s *sidecar) refuse(w http.ResponseWriter, r *http.Request, told refusal, d
 				tokenservice.SeeOther(w, page)
 				return
 			}
+		}
+	}
+	if r.ProtoMajor == 2 {
+		defer s.refusing.Add(-1)
+		if s.refusing.Add(1) > maxRefusals {
+			panic(http.ErrAbortHandler) // resets the stream, which waits for nobody
 		}
 	}
 	problem.Write(w, r, problem.Problem{Status: told.Status, Reason: string(gate.Reason(told.Reason).Told()), Detail: detail, Decision: told.ID})

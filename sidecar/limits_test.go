@@ -260,7 +260,26 @@ func TestStreamWhoseRefusalIsNotTakenIsReset(t *testing.T) {
 	}
 }
 
-// Or it says that it takes all there is, and reads nothing.
+// So that such callers cannot have any number of refusals wait for them, streams beyond a number get none. Others are served.
+func TestRefusalsThatNobodyTakesAreBounded(t *testing.T) {
+	const streams, refusals = 250, 10_000 // of a connection; and at once
+	w := newLimitedWorld(t, echo, bundle.Limits{MaxRequests: 300, StallTimeout: time.Hour})
+	var framer *http2.Framer
+	for range refusals/streams + 2 {
+		framer = speakHTTP2(t, w.dial(), http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+		for stream := uint32(1); stream < 2*streams; stream += 2 {
+			check(t, ask(framer, stream, "/closed"))
+		}
+	}
+	for reset := false; !reset; {
+		frame, err := framer.ReadFrame()
+		check(t, err)
+		_, reset = frame.(*http2.RSTStreamFrame)
+	}
+	w.eventually("others are served", func() bool { return w.do("GET", "/public", "").Status == 200 })
+}
+
+// Or a caller says that it takes all there is, and reads nothing.
 func TestHTTP2CallerWhoReadsNothingIsCutOff(t *testing.T) {
 	w := newLimitedWorld(t, func(rw http.ResponseWriter, _ *http.Request) {
 		for {

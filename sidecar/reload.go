@@ -27,6 +27,14 @@ type snapshot struct {
 	service   *tokenservice.Client // of routes
 }
 
+// limits are those of the snapshot; before the first, which is nil, the defaults.
+func (s *snapshot) limits() bundle.Limits {
+	if s == nil {
+		return bundle.Limits{}.WithDefaults()
+	}
+	return s.traffic.limits
+}
+
 // traffic is what a snapshot says about connections.
 type traffic struct {
 	upstream    bundle.Upstream  // with defaults

@@ -35,6 +35,7 @@ type sidecar struct {
 	decisions decisions
 	lobby     *lobby
 	flight    *flight
+	refusing  atomic.Int64 // requests that are being refused over HTTP/2
 	watch     watch
 	pace      residency.Pace // of whoever sweeps
 	leaving   leaving

@@ -33,4 +33,7 @@ func Write(w http.ResponseWriter, r *http.Request, p Problem) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(body, '\n')) // a caller that has gone needs no answer
+	if r.ProtoMajor == 2 {
+		_ = http.NewResponseController(w).Flush() // else it waits for room on its stream when the handler has returned, and nobody counts it
+	}
 }

@@ -106,6 +106,7 @@ func NewRoutes(session *bundle.Session, client *Client, refuse Refuse, log *slog
 	routes.proxy = httputil.ReverseProxy{
 		Rewrite:        routes.rewrite,
 		Transport:      client.transport,
+		FlushInterval:  -1, // who does not take an answer is seen to while it is passed on
 		ModifyResponse: routes.keepInCookies,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			reason, status := routes.unanswered(r, err)
