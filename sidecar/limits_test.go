@@ -264,18 +264,29 @@ func TestStreamWhoseRefusalIsNotTakenIsReset(t *testing.T) {
 func TestRefusalsThatNobodyTakesAreBounded(t *testing.T) {
 	const streams, refusals = 250, 10_000 // of a connection; and at once
 	w := newLimitedWorld(t, echo, bundle.Limits{MaxRequests: 300, StallTimeout: time.Hour})
-	var framer *http2.Framer
-	for range refusals/streams + 2 {
-		framer = speakHTTP2(t, w.dial(), http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	connect := func() *http2.Framer {
+		return speakHTTP2(t, w.dial(), http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	}
+	for range refusals / streams {
+		framer := connect()
 		for stream := uint32(1); stream < 2*streams; stream += 2 {
 			check(t, ask(framer, stream, "/closed"))
 		}
 	}
-	for reset := false; !reset; {
-		frame, err := framer.ReadFrame()
-		check(t, err)
-		_, reset = frame.(*http2.RSTStreamFrame)
-	}
+	w.eventually("one more gets none", func() bool {
+		framer := connect()
+		check(t, ask(framer, 1, "/closed"))
+		for {
+			frame, err := framer.ReadFrame()
+			check(t, err)
+			switch frame.(type) {
+			case *http2.HeadersFrame:
+				return false
+			case *http2.RSTStreamFrame:
+				return true
+			}
+		}
+	})
 	w.eventually("others are served", func() bool { return w.do("GET", "/public", "").Status == 200 })
 }
 
