@@ -67,10 +67,11 @@ type desk struct {
 	writer  writer
 	reading transfer
 	writing transfer
+	sight   *sight
 }
 
 var desks = sync.Pool{New: func() any {
-	d := &desk{message: message{request: &http.Request{}, header: http.Header{}}, writer: writer{header: http.Header{}}}
+	d := &desk{message: message{request: &http.Request{}, header: http.Header{}}, writer: writer{header: http.Header{}}, sight: newSight()}
 	d.reading.try, d.writing.try = d.reading.receive, d.writing.send
 	return d
 }}

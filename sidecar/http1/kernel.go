@@ -56,13 +56,24 @@ func look(fd uintptr) arrived {
 	return ended
 }
 
-// gone reports whether the other side of a connection has closed it. What has arrived and was not read hides the end that comes after it.
-func gone(socket net.Conn) bool {
-	seen := ended
-	if raw := rawOf(socket); raw != nil {
-		_ = raw.Control(func(fd uintptr) { seen = look(fd) }) // one that is closed has ended
+// sight is a look at what has arrived. Whoever looks some times a second at thousands of sockets leaves no garbage by it.
+type sight struct {
+	seen arrived
+	look func(fd uintptr) // with this sight
+}
+
+func newSight() *sight {
+	s := &sight{}
+	s.look = func(fd uintptr) { s.seen = look(fd) }
+	return s
+}
+
+// of looks at a socket, or at none: nil.
+func (s *sight) of(raw syscall.RawConn) arrived {
+	if s.seen = ended; raw != nil {
+		_ = raw.Control(s.look) // one that is closed has ended
 	}
-	return seen == ended
+	return s.seen
 }
 
 // rawOf returns the socket of a connection that is one, and is open; else nil.

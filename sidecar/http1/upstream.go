@@ -13,6 +13,7 @@ type upstream struct {
 	used  bool  // it has carried a request before
 	since int64 // in ticks: when it was put aside
 	raw   syscall.RawConn
+	sight *sight
 	turn  turn
 	take  func(fd uintptr) (done bool) // of turn
 }
@@ -28,18 +29,14 @@ type turn struct {
 }
 
 func newUpstream(socket net.Conn) *upstream {
-	u := &upstream{Conn: socket, raw: rawOf(socket)}
+	u := &upstream{Conn: socket, raw: rawOf(socket), sight: newSight()}
 	u.take = u.turn.take
 	return u
 }
 
 // silent reports whether nothing has come from the app that nobody has read, not even the end of the connection.
 func (u *upstream) silent() bool {
-	silent := false
-	if u.raw != nil {
-		_ = u.raw.Control(func(fd uintptr) { silent = look(fd) == nothing }) // one that is closed is not asked
-	}
-	return silent
+	return u.sight.of(u.raw) == nothing
 }
 
 // errSpoken says that the app has said something that nobody asked for, be it only its farewell. Nothing was sent.

@@ -343,8 +343,8 @@ func (w *writer) Fields(r *http.Request) *Fields {
 	return &w.conn.fields
 }
 
-// Gone reports whether the caller has closed the connection, or its side of it.
-func (w *writer) Gone() bool { return gone(w.conn.socket) }
+// Gone reports whether the caller has closed the connection, or its side of it. What has arrived and was not read hides the end that comes after it.
+func (w *writer) Gone() bool { return w.conn.sight.of(w.conn.raw) == ended }
 
 var _ interface {
 	http.ResponseWriter
