@@ -51,6 +51,21 @@ func TestTenThousandConnectionsAndTwoThousandStreamsFitIntoThePod(t *testing.T) 
 	}
 }
 
+// An open stream that says nothing keeps no buffers. Some 20 kB are left of it, 8 of them the goroutine's stack.
+func TestStreamTakesThirtyKilobytesAtMost(t *testing.T) {
+	raiseFileLimit(t, 2*openStreams+500)
+	const pod, app = "127.201.0.7", "127.201.0.8"
+	serveEvents(t, app+":8080")
+	sidecar := startSidecar(t, pod, app, &bundle.Bundle{Policy: policy.Document{Rules: []policy.Rule{{Access: policy.AccessAnonymous}}}})
+	before := residentBytes(t, sidecar)
+	hold(t, pod+":8080", "/events", openStreams)
+	each := (residentBytes(t, sidecar) - before) / openStreams
+	t.Logf("resident: %.1f kB a stream", float64(each)/1e3)
+	if each > 30e3 {
+		t.Errorf("got %.1f kB a stream, want 30 at most", float64(each)/1e3)
+	}
+}
+
 // A policy with an expression takes the most at rest: the whole of CEL. Tokens take the same without.
 func TestSidecarTakesFifteenMegabytesAtRestAndThirtyWithTenThousandTokens(t *testing.T) {
 	const pod, app, other, noApp = "127.201.0.3", "127.201.0.4", "127.201.0.5", "127.201.0.6"

@@ -62,7 +62,7 @@ func (b *Body) Close() error {
 // perhaps, gets it from a client that sends a body as it comes.
 const shortly = 20 * time.Millisecond
 
-// Whole returns the body, and takes it as read, if all of it has arrived or arrives shortly, and is not long. It is good until the answer has ended.
+// Whole returns the body, and takes it as read, if all of it has arrived or arrives shortly, and is not long. It is good until the answer is flushed.
 func (b *Body) Whole() ([]byte, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

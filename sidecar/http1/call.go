@@ -24,22 +24,32 @@ type Call struct {
 	asked  []byte            // of asking, if there is room: the request
 	agent  bool              // it has User-Agent
 	up     *upstream
-	buffer *[bufferSize]byte
-	in     []byte // of buffer: what was read and is not used yet
-	fields Fields
-	left   int64 // of the body; of one that ends by itself, -1
+	*page         // nil before the answer, and while nothing comes of it
+	in     []byte // of the page's buffer: what was read and is not used yet
+	left   int64  // of the body; of one that ends by itself, -1
 	closes bool
 
 	// Of an answer that net/http has to read.
 	response *http.Response
-	reader   *bufio.Reader
-	begun    *bytes.Reader // what reader reads first
+	reader   bufio.Reader
+	spare    *bufio.Reader // whose buffer reader has; nil: it has none
 
 	mu      sync.Mutex
 	dialing context.CancelFunc
 	cause   error // why the call was cancelled
 	cut     bool  // and the deadline of up was moved for it
 }
+
+// page is what the head of an answer is read into. Pages go round.
+type page struct {
+	fields Fields
+	buffer [bufferSize]byte
+}
+
+var pages = sync.Pool{New: func() any { return new(page) }}
+
+// readers are for what net/http has to read.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10) }}
 
 // Answer is the head of what the app answers. It has no hop-by-hop fields.
 type Answer struct {
@@ -70,14 +80,12 @@ func (a Answer) AddTo(header http.Header) {
 
 // Begin begins a request to the client's app: with the method, the URL and the host of r.
 func (c *Call) Begin(client *Client, r *http.Request) {
-	if c.buffer != nil {
-		buffers.Put(c.buffer)
-	}
+	c.release()
 	if c.asking == nil {
 		c.asking = buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // it holds nothing else
 	}
-	c.client, c.method, c.agent, c.up, c.buffer, c.in = client, r.Method, false, nil, nil, nil
-	c.response, c.reader, c.dialing, c.cause, c.cut = nil, nil, nil, nil, false
+	c.client, c.method, c.agent, c.up, c.in = client, r.Method, false, nil, nil
+	c.response, c.dialing, c.cause, c.cut = nil, nil, nil, false
 	c.asked = append(append(c.asking[:0], r.Method...), ' ')
 	c.asked = append(c.asked, r.URL.EscapedPath()...)
 	if r.URL.ForceQuery || r.URL.RawQuery != "" {
@@ -85,6 +93,19 @@ func (c *Call) Begin(client *Client, r *http.Request) {
 	}
 	c.asked = append(append(c.asked, " HTTP/1.1\r\nHost: "...), r.Host...)
 	c.asked = append(c.asked, "\r\n"...)
+}
+
+// release gives back what an answer is read into.
+func (c *Call) release() {
+	if c.page != nil {
+		pages.Put(c.page)
+		c.page = nil
+	}
+	if c.spare != nil {
+		c.reader = bufio.Reader{}
+		readers.Put(c.spare)
+		c.spare = nil
+	}
 }
 
 // Add adds a field that was read here as it is, but those that Send sets.
@@ -223,8 +244,8 @@ func (c *Call) drop() {
 
 // try reports whether the app has begun to answer.
 func (c *Call) try(interim func(int, http.Header)) (begun bool, answer Answer, err error) {
-	if c.buffer == nil {
-		c.buffer = buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // it holds nothing else
+	if c.page == nil {
+		c.page = pages.Get().(*page) //nolint:forcetypeassert // it holds nothing else
 	}
 	c.in = c.buffer[:0]
 	for known := 0; ; known = len(c.in) {
@@ -308,18 +329,35 @@ func (c *Call) read(head string) (Answer, bool) {
 // maxHead is how long the head of an answer may be. net/http has the same.
 const maxHead = 10 << 20
 
+// unread is what net/http reads of an answer: what came first was read here.
+type unread struct{ *Call }
+
+func (u unread) Read(p []byte) (n int, err error) {
+	if len(u.in) == 0 {
+		return u.up.Read(p)
+	}
+	n = copy(p, u.in)
+	u.in = u.in[n:]
+	return n, nil
+}
+
+// readFrom gives the reader a buffer, and something to read.
+func (c *Call) readFrom(source io.Reader) {
+	c.spare = readers.Get().(*bufio.Reader) //nolint:forcetypeassert // it holds nothing else
+	c.reader = *c.spare
+	c.reader.Reset(source)
+}
+
 // readStandardly has net/http read the answer.
 func (c *Call) readStandardly(interim func(int, http.Header)) (Answer, error) {
-	c.begun = bytes.NewReader(c.in)
-	limited := &io.LimitedReader{R: io.MultiReader(c.begun, c.up), N: maxHead}
-	c.in = nil // it stays where it is until it was read
-	c.reader = bufio.NewReaderSize(limited, 4<<10)
+	limited := &io.LimitedReader{R: unread{c}, N: maxHead}
+	c.readFrom(limited)
 	method := http.MethodGet
 	if c.method == http.MethodHead {
 		method = http.MethodHead
 	}
 	for range maxInterim {
-		response, err := http.ReadResponse(c.reader, &http.Request{Method: method}) //nolint:bodyclose // Copy does; and an interim answer has none
+		response, err := http.ReadResponse(&c.reader, &http.Request{Method: method}) //nolint:bodyclose // Copy does; and an interim answer has none
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
@@ -364,7 +402,12 @@ func removeHopByHop(header http.Header) {
 
 // Copy passes the body of the answer on, each part as soon as it comes, and ends the call.
 func (c *Call) Copy(w http.ResponseWriter) error {
-	err := c.copy(w)
+	var err error
+	if c.response != nil {
+		err = c.copyStandardly(w)
+	} else {
+		err = c.copy(w)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil || c.closes || c.cut {
@@ -385,9 +428,6 @@ const muchLarger = 32 << 10
 var downloads = sync.Pool{New: func() any { return new([muchLarger]byte) }}
 
 func (c *Call) copy(w http.ResponseWriter) error {
-	if c.response != nil {
-		return c.copyStandardly(w)
-	}
 	if part := min(c.left, int64(len(c.in))); part > 0 {
 		if _, err := w.Write(c.in[:part]); err != nil {
 			return err
@@ -427,19 +467,18 @@ func (c *Call) copyStandardly(w http.ResponseWriter) (ended error) {
 		}
 		_ = c.response.Body.Close()
 	}()
-	buffer := buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // likewise
-	defer buffers.Put(buffer)
-	between := buffer[:]
 	announced := len(c.response.Trailer)
 	for {
 		if err := flush(w); err != nil {
 			return err
 		}
-		n, err := c.response.Body.Read(between)
-		if n > 0 {
-			if _, failed := w.Write(between[:n]); failed != nil {
-				return failed
-			}
+		c.await()
+		buffer := buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // likewise
+		n, err := c.response.Body.Read(buffer[:])
+		_, failed := w.Write(buffer[:n])
+		buffers.Put(buffer)
+		if failed != nil {
+			return failed
 		}
 		if errors.Is(err, io.EOF) {
 			break
@@ -449,7 +488,7 @@ func (c *Call) copyStandardly(w http.ResponseWriter) (ended error) {
 			return err
 		}
 	}
-	if c.reader.Buffered() > 0 || c.begun.Len() > 0 || c.response.ContentLength < 0 && c.response.TransferEncoding == nil {
+	if c.reader.Buffered() > 0 || len(c.in) > 0 || c.response.ContentLength < 0 && c.response.TransferEncoding == nil {
 		c.closes = true
 	}
 	prefix := ""
@@ -460,6 +499,17 @@ func (c *Call) copyStandardly(w http.ResponseWriter) (ended error) {
 		w.Header()[prefix+name] = values
 	}
 	return nil
+}
+
+// await waits for more of a stream, of which nothing is left, and has no buffer meanwhile: there may be thousands that say nothing for hours. What it is
+// that comes, or why nothing will, is seen by who reads it.
+func (c *Call) await() {
+	if c.response.ContentLength >= 0 || c.response.Body == http.NoBody || len(c.in) > 0 || c.reader.Buffered() > 0 || c.up.raw == nil {
+		return
+	}
+	c.release()
+	c.up.await()
+	c.readFrom(unread{c})
 }
 
 func flush(w http.ResponseWriter) error {

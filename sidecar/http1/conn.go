@@ -39,7 +39,7 @@ type conn struct {
 	raw    syscall.RawConn // of socket, if that is one
 	peer   string
 	*desk              // nil while the connection rests
-	in     []byte      // of the desk's buffer: what was read and is not used yet
+	in     []byte      // of buffer: what was read and is not used yet
 	body   *Body       // of the request that is being answered; nil: it has none
 	posted bool        // the request before was a POST
 	moved  atomic.Bool // a deadline, by somebody who had to do with the answer
@@ -62,7 +62,7 @@ const (
 
 // desk is all that is needed to answer requests. Desks go round.
 type desk struct {
-	buffer [bufferSize]byte
+	buffer *[bufferSize]byte // nil in the midst of an answer, if nothing is in it
 	message
 	writer  writer
 	reading transfer
@@ -79,8 +79,24 @@ var desks = sync.Pool{New: func() any {
 // sit gives the connection a desk.
 func (c *conn) sit() {
 	c.desk = desks.Get().(*desk) //nolint:forcetypeassert // it holds nothing else
-	c.in = c.buffer[:0]
 	c.writer.conn = c
+	c.fetch()
+}
+
+// fetch gives the desk a buffer, if it has none.
+func (c *conn) fetch() {
+	if c.buffer == nil {
+		c.buffer = buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // likewise
+	}
+	c.in = c.buffer[:0]
+}
+
+// spare gives the buffer back while nothing is in it that anybody still has to read.
+func (c *conn) spare() {
+	if c.buffer != nil && (c.body == nil || c.body.left.Load() == 0) && len(c.in) == 0 {
+		buffers.Put(c.buffer)
+		c.buffer, c.in = nil, nil
+	}
 }
 
 // stand gives it back.
@@ -185,7 +201,7 @@ func (c *conn) readMore() error {
 		}
 		c.sit()
 	case len(c.in) == 0:
-		c.in = c.buffer[:0]
+		c.fetch()
 	case cap(c.in) < bufferSize: // pipelined: it stands somewhere within
 		c.in = c.buffer[:copy(c.buffer[:], c.in)]
 	}

@@ -16,6 +16,7 @@ type upstream struct {
 	sight *sight
 	turn  turn
 	take  func(fd uintptr) (done bool) // of turn
+	hear  func(fd uintptr) (done bool) // likewise
 }
 
 // turn is a request that is sent, and the first that comes of its answer.
@@ -30,7 +31,7 @@ type turn struct {
 
 func newUpstream(socket net.Conn) *upstream {
 	u := &upstream{Conn: socket, raw: rawOf(socket), sight: newSight()}
-	u.take = u.turn.take
+	u.take, u.hear = u.turn.take, u.turn.hear
 	return u
 }
 
@@ -71,6 +72,19 @@ func (u *upstream) ask(out, in []byte) (n int, err error) {
 		return 0, io.EOF
 	}
 	return done.n, nil
+}
+
+// await waits until there is something to read, be it the end.
+func (u *upstream) await() {
+	u.turn = turn{}
+	_ = u.raw.Read(u.hear) // a socket that is closed, or has no time left, tells that when it is read
+}
+
+// hear is called as take is.
+func (t *turn) hear(fd uintptr) (done bool) {
+	told := t.begun
+	t.begun = true
+	return told || look(fd) != nothing
 }
 
 // take is called at first, and then whenever the poller has something to tell of the connection.

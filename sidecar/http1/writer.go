@@ -14,7 +14,7 @@ type writer struct {
 	header http.Header
 
 	status   int               // 0 until the head is made
-	buffer   *[bufferSize]byte // nil between answers
+	buffer   *[bufferSize]byte // nil between answers, and while nothing is in it since a flush
 	out      []byte            // of buffer: what is to be sent
 	held     []byte            // of the body, while its length may still turn out; then the head ends without what frames it
 	framed   bool              // the head is whole
@@ -33,13 +33,27 @@ const maxHeld = 2 << 10
 func (w *writer) begin() {
 	clear(w.header)
 	*w = writer{conn: w.conn, header: w.header, held: w.held[:0], left: -1}
-	w.buffer = buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // it holds nothing else
-	w.out = w.buffer[:0]
+	w.fetch()
+}
+
+// fetch gives the writer a buffer, if it has none.
+func (w *writer) fetch() {
+	if w.buffer == nil {
+		w.buffer = buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // it holds nothing else
+		w.out = w.buffer[:0]
+	}
+}
+
+// spare gives it back.
+func (w *writer) spare() {
+	if w.buffer != nil {
+		buffers.Put(w.buffer)
+		w.buffer, w.out = nil, nil
+	}
 }
 
 func (w *writer) release() {
-	buffers.Put(w.buffer)
-	w.buffer, w.out = nil, nil
+	w.spare()
 	if cap(w.held) > maxHeld {
 		w.held = nil
 	}
@@ -214,6 +228,7 @@ func (w *writer) body(p []byte) error {
 	if len(p) == 0 || w.bodyless {
 		return nil
 	}
+	w.fetch()
 	if !w.chunked {
 		return w.append(p)
 	}
@@ -273,6 +288,7 @@ func (w *writer) finish() bool {
 		w.left = min(w.left, 0)
 	}
 	if w.chunked {
+		w.fetch()
 		w.out = append(w.out, "0\r\n"...)
 		w.appendTrailers()
 		w.out = append(w.out, "\r\n"...)
@@ -302,7 +318,8 @@ func (w *writer) appendTrailers() {
 	}
 }
 
-// FlushError sends what was written. It and what follows is for http.ResponseController.
+// FlushError sends what was written. It may take long until there is more, so the answer has no buffers until then. It and what follows is for
+// http.ResponseController.
 func (w *writer) FlushError() error {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
@@ -314,7 +331,10 @@ func (w *writer) FlushError() error {
 		}
 		w.held = w.held[:0]
 	}
-	return w.send()
+	err := w.send()
+	w.spare()
+	w.conn.spare()
+	return err
 }
 
 // Flush is for http.Flusher.
