@@ -10,9 +10,9 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
 )
 
-// goesAtOnce is how many pipelines may be under way that find sessions, and how many that rotate them. With one, who has just missed it waits for two round trips;
-// with many, each has little to do.
-const goesAtOnce = 2
+// goesAtOnce is how many pipelines may be under way that find sessions, and how many that rotate them. Who has just missed it waits for two round trips, which
+// are short; with two, 32 clients were answered a fifth less often, since each pipeline had little to do.
+const goesAtOnce = 1
 
 // rotation is what Rotate was asked for.
 type rotation struct {
