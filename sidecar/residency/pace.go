@@ -8,7 +8,7 @@ import (
 // The runtime lets as much garbage gather as there is in use. A sidecar that remembers ten thousand tokens would take memory for it that its pod could do
 // without, and collecting it sooner costs hardly more.
 const (
-	room         = 5 << 20 // bytes of garbage
+	room         = 4 << 20 // bytes of garbage
 	least, most  = 50, 100 // percent of what is in use
 	worthPercent = 10      // a smaller change of the percentage is not made
 )
