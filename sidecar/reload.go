@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -111,10 +112,17 @@ func (s *sidecar) load(ctx context.Context, tree filetree.Tree, readErr error) {
 	s.log.Info("bundle applied", "hash", hash, "keyIDs", s.current.Load().gate.KeyIDs())
 }
 
-// reload is load while requests are served. What compiling took, and what was in force before, is given back.
+// releaseAfter is the least time after which what a bundle took is given back, and it is twice that at most. All pods of a policy get a bundle at the same
+// time: the milliseconds that giving back takes are better used by those that have not applied it yet.
+const releaseAfter = 3 * time.Second
+
+// reload is load while requests are served. What compiling took, and what was in force before, is given back, a little later.
 func (s *sidecar) reload(ctx context.Context, tree filetree.Tree, readErr error) {
 	s.load(ctx, tree, readErr)
-	s.release()
+	if s.releasing != nil {
+		s.releasing.Stop()
+	}
+	s.releasing = time.AfterFunc(releaseAfter+rand.N(releaseAfter), s.release) //nolint:gosec // any will do
 }
 
 func (s *sidecar) release() {

@@ -43,6 +43,8 @@ type sidecar struct {
 
 	current atomic.Pointer[snapshot] // nil until the first good bundle; a request loads it once
 	bundle  volume
+
+	releasing *time.Timer // of whoever reloads
 }
 
 // Run is the sidecar from start to end, on sockets that it closes. It returns nil after ctx has ended and the drain is over, or an error when it
@@ -124,6 +126,9 @@ func (s *sidecar) serve(ctx, background context.Context, stop func(), config Con
 	s.lobby.close() // whatever is still open has had its time
 	s.leaving.closing.Wait()
 	running.Wait()
+	if s.releasing != nil {
+		s.releasing.Stop()
+	}
 	_ = s.flight.wait(context.WithoutCancel(ctx))
 	s.log.Info("stopped")
 	return err
