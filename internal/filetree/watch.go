@@ -2,14 +2,16 @@ package filetree
 
 import (
 	"context"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
 
 const (
-	// settle is how long Watch waits after the first sign of a change, so that one swap of a volume, which is half a dozen events, is
-	// one read.
+	// settle is how long Watch waits after the first sign of a change in a plain directory, whose files are written one after the other. A version that
+	// a kubelet publishes is whole, and read at once.
 	settle = 20 * time.Millisecond
 	// patrol is how often Watch looks on its own account: a notification may get lost, and not every file system sends them.
 	patrol = 10 * time.Second
@@ -35,10 +37,17 @@ func Watch(ctx context.Context, dir string, changed func(Tree, error)) {
 	settling := false
 	last := ""
 	for {
+		wait := settle
 		select {
 		case <-ctx.Done():
 			return
-		case <-events:
+		case event := <-events:
+			name := filepath.Base(event.Name)
+			if name == dataLink {
+				wait = 0
+			} else if strings.HasPrefix(name, "..") {
+				continue // what comes before and after that: Read leaves these names out
+			}
 		case <-faults: //nolint:errcheck // An error, such as an overflow of the queue, is a sign of change like any other.
 		case <-look.C:
 			settling = false
@@ -59,9 +68,9 @@ func Watch(ctx context.Context, dir string, changed func(Tree, error)) {
 			}
 			continue
 		}
-		if !settling {
+		if !settling || wait == 0 {
 			settling = true
-			look.Reset(settle)
+			look.Reset(wait)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package filetree_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -135,4 +136,27 @@ func TestWatchSaysAnErrorOnceAndGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, calls, "one")
+}
+
+func TestWatchMissesNoVersionThatStays(t *testing.T) {
+	v := newVolume(t, map[string]string{"file": "none"})
+	calls := watch(t, v.dir)
+	expect(t, calls, "none")
+	for turn := range 50 {
+		var last string
+		for i := range 5 { // without a pause: all but the last may pass unseen
+			last = fmt.Sprintf("%d.%d", turn, i)
+			v.swap(map[string]string{"file": last})
+		}
+		for seen := ""; seen != last; {
+			select {
+			case got := <-calls:
+				if seen = got.content; got.err != nil {
+					t.Fatalf("got error %v, want a version", got.err)
+				}
+			case <-time.After(patience):
+				t.Fatalf("got no call with %q, the last was with %q", last, seen)
+			}
+		}
+	}
 }
