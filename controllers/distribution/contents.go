@@ -30,16 +30,28 @@ func (r *Reconciler) wanted(ctx context.Context, pod *corev1.Pod) (map[string]st
 }
 
 // hash returns the hash of what a volume should hold, and "" where a source is missing that it needs. Many pods have the same volumes, and Secrets are
-// read from the API server: what was read once is not read again until it changes.
+// read from the API server: what was read once is not read again until it changes. A change wakes all these pods at the same moment, and one of them reads
+// for all.
 func (r *Reconciler) hash(ctx context.Context, namespace string, v volume) (string, error) {
 	known, err := r.versions(ctx, namespace, v)
 	if err != nil {
 		return "", err
 	}
 	name := fmt.Sprintf("%s %+v", namespace, v)
-	if hash, found := r.hashes.get(name, known); found {
-		return hash, nil
+	hash, err, _ := r.reading.Do(name+" "+strings.Join(known, " "), func() (any, error) {
+		if hash, found := r.hashes.get(name, known); found {
+			return hash, nil
+		}
+		return r.read(ctx, namespace, name, v, known)
+	})
+	if err != nil {
+		return "", err
 	}
+	return hash.(string), nil
+}
+
+// read is hash, of what is there now.
+func (r *Reconciler) read(ctx context.Context, namespace, name string, v volume, known versions) (string, error) {
 	contents, read := map[reference]map[string][]byte{}, versions{}
 	for i, source := range v.sources {
 		object := source.empty()

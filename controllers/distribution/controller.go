@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,7 +40,8 @@ type Reconciler struct {
 	// silent are the ready pods that did not answer when they were asked last.
 	silent map[types.NamespacedName]bool
 
-	hashes hashes
+	hashes  hashes
+	reading singleflight.Group
 }
 
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch

@@ -1,0 +1,72 @@
+package distribution_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/latchkey-dev/latchkey/controllers/distribution"
+	"github.com/latchkey-dev/latchkey/test/controllertest"
+)
+
+// counter counts the Secrets that are read with what they hold.
+type counter struct {
+	next  http.RoundTripper
+	reads *atomic.Int32
+}
+
+func (c counter) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.Method == http.MethodGet && strings.Contains(request.URL.Path, "/secrets/") && !strings.Contains(request.Header.Get("Accept"), "PartialObjectMetadata") {
+		c.reads.Add(1)
+	}
+	return c.next.RoundTrip(request)
+}
+
+func TestASecretIsReadOnceForAllPodsThatAreWokenTogether(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	var reads atomic.Int32
+	config := rest.CopyConfig(controllertest.Config())
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return counter{next, &reads} })
+	c, _ := controllertest.Client(t, config)
+	r := &distribution.Reconciler{Client: c, Known: c, Clock: b.clock, Events: b.events}
+
+	const pods = 20
+	requests := []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(b.pod)}}
+	for i := range pods - 1 {
+		pod := b.pod.DeepCopy()
+		pod.ObjectMeta = metav1.ObjectMeta{Namespace: b.namespace, Name: fmt.Sprintf("pod-%d", i), Labels: injected}
+		status := pod.Status
+		b.must(c.Create(ctx, pod))
+		pod.Status = status
+		b.must(c.Status().Update(ctx, pod))
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(pod)})
+	}
+	bundle := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "p-bundle"}, Data: map[string][]byte{"bundle.json": []byte("one")}}
+	b.must(c.Create(ctx, bundle))
+	for _, content := range []string{"one", "two"} {
+		bundle.Data["bundle.json"] = []byte(content)
+		b.must(c.Update(ctx, bundle))
+		reads.Store(0)
+		var all sync.WaitGroup
+		for _, request := range requests {
+			all.Go(func() {
+				if _, err := r.Reconcile(ctx, request); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if got := reads.Load(); got != 1 {
+			t.Errorf("got the bundle with %q read %d times for %d pods, want once", content, got, pods)
+		}
+	}
+}
