@@ -3,6 +3,7 @@ package strictjson
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -239,7 +240,8 @@ func (o *object) take(held []member) {
 }
 
 func (p *parser) array(t reflect.Type) (any, *ParseError) {
-	items := []any{}
+	var hold [few]any // so that a short one takes one piece of memory
+	items := hold[:0]
 	var of reflect.Type
 	if t != nil {
 		of = t.Elem()
@@ -262,7 +264,7 @@ func (p *parser) array(t reflect.Type) (any, *ParseError) {
 		items = append(items, item)
 	}
 	p.leave()
-	return items, nil
+	return slices.Clone(items), nil
 }
 
 func (p *parser) literal(word string) *ParseError {

@@ -82,7 +82,7 @@ func (g *Gate) authenticate(ctx context.Context, token string, now time.Time) (*
 	// The cache judges no time: what has ended goes to the verifier like a token never seen, which says why it is refused.
 	if caller == nil || !now.Before(caller.until) {
 		verified, err := g.verify(token, now)
-		if g.refetched(ctx, err) {
+		if err != nil && g.refetched(ctx, err) {
 			verified, err = g.verify(token, now)
 		}
 		if err != nil {
