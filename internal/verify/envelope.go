@@ -16,27 +16,33 @@ const MaxTokenBytes = 16 << 10
 
 // Envelope is a compact JWS that has been taken apart. Nothing in it is to be trusted before Check.
 type Envelope struct {
+	Header
+	Payload string
+
+	spelled      string // the header as it came
+	signingInput []byte
+	signature    []byte
+}
+
+// Header is what counts of a token's header.
+type Header struct {
 	Algorithm string // alg, in the name that package keyset has for it
 	KeyID     string // kid, or empty
 	Type      string // typ, or empty
-	Payload   string
-
-	signingInput []byte
-	signature    []byte
 }
 
 // Open takes a token apart (RFC 7515 section 5.2, compact only). There is one spelling of a token: what Open takes, it takes byte for byte. The
 // error is a *Refusal.
 func Open(token string) (*Envelope, error) {
 	e := new(Envelope)
-	if r := e.open(token, new([]byte)); r != nil {
+	if r := e.open(token, new([]byte), new(headers)); r != nil {
 		return nil, r
 	}
 	return e, nil
 }
 
-// open reads into space, which then holds what Check needs; nothing else of the envelope is in it.
-func (e *Envelope) open(token string, space *[]byte) *Refusal {
+// open reads into space, which then holds what Check needs; nothing else of the envelope is in it. A header that is known is not read again.
+func (e *Envelope) open(token string, space *[]byte, known *headers) *Refusal {
 	if len(token) > MaxTokenBytes {
 		return refuse(Malformed, "the token is too long")
 	}
@@ -52,25 +58,28 @@ func (e *Envelope) open(token string, space *[]byte) *Refusal {
 	data := *space
 	first, last := bytes.IndexByte(data, '.'), bytes.LastIndexByte(data, '.')
 
-	decoded, err := base64url.AppendDecode(data[len(data):], data[:first])
+	decoded, err := base64url.AppendDecode(data[len(data):], data[first+1:last])
+	if err != nil {
+		return refuse(Malformed, "the payload is not canonical base64url")
+	}
+	e.Payload = string(decoded)
+	if e.signature, err = base64url.AppendDecode(decoded[len(decoded):], data[last+1:]); err != nil {
+		return refuse(Malformed, "the signature is not canonical base64url")
+	}
+	e.spelled, e.signingInput = token[:first], data[:last]
+	if header := known.find(e.spelled); header != nil {
+		e.Header = *header
+		return nil
+	}
+	return e.read(e.spelled)
+}
+
+func (h *Header) read(spelled string) *Refusal {
+	decoded, err := base64url.Decode(spelled)
 	if err != nil {
 		return refuse(Malformed, "the header is not canonical base64url")
 	}
-	headerEnd := len(decoded)
-	if decoded, err = base64url.AppendDecode(decoded, data[first+1:last]); err != nil {
-		return refuse(Malformed, "the payload is not canonical base64url")
-	}
-	payloadEnd := len(decoded)
-	if decoded, err = base64url.AppendDecode(decoded, data[last+1:]); err != nil {
-		return refuse(Malformed, "the signature is not canonical base64url")
-	}
-	text := string(decoded[:payloadEnd])
-	e.Payload, e.signingInput, e.signature = text[headerEnd:], data[:last], decoded[payloadEnd:]
-	return e.readHeader(text[:headerEnd])
-}
-
-func (e *Envelope) readHeader(text string) *Refusal {
-	header, err := strictjson.ParseObject(text)
+	header, err := strictjson.ParseObject(string(decoded))
 	if err != nil {
 		return refuse(Malformed, "the header is not a strict JSON object")
 	}
@@ -83,7 +92,7 @@ func (e *Envelope) readHeader(text string) *Refusal {
 	for _, field := range [...]struct {
 		name string
 		into *string
-	}{{"alg", &e.Algorithm}, {"kid", &e.KeyID}, {"typ", &e.Type}} {
+	}{{"alg", &h.Algorithm}, {"kid", &h.KeyID}, {"typ", &h.Type}} {
 		value, present := header[field.name]
 		if !present {
 			continue
@@ -93,11 +102,11 @@ func (e *Envelope) readHeader(text string) *Refusal {
 			return refuse(Malformed, field.name+" in the header is not a string, or empty")
 		}
 	}
-	algorithm, known := keyset.CanonicalAlgorithm(e.Algorithm)
+	algorithm, known := keyset.CanonicalAlgorithm(h.Algorithm)
 	if !known {
 		return refuse(Unsupported, "alg in the header is no algorithm that is taken")
 	}
-	e.Algorithm = algorithm
+	h.Algorithm = algorithm
 	return nil
 }
 

@@ -29,9 +29,10 @@ type Issuer struct {
 	Later *atomic.Pointer[keyset.Set]
 }
 
-// Verifier takes the tokens of some issuers. It is immutable and safe for use by many goroutines.
+// Verifier takes the tokens of some issuers. What it takes never changes; it is safe for use by many goroutines.
 type Verifier struct {
 	issuers map[string]*issuer // by URL
+	headers headers
 }
 
 type issuer struct {
@@ -146,7 +147,7 @@ func (v *Verifier) verify(token string, now time.Time) (*Token, *Refusal) {
 	space := spaces.Get().(*[]byte) //nolint:forcetypeassert // it holds nothing else
 	defer spaces.Put(space)
 	var envelope Envelope
-	if r := envelope.open(token, space); r != nil {
+	if r := envelope.open(token, space, &v.headers); r != nil {
 		return nil, r
 	}
 	untrusted, err := strictjson.ParseObject(envelope.Payload) // signature not checked: only chooses the issuer
@@ -165,6 +166,7 @@ func (v *Verifier) verify(token string, now time.Time) (*Token, *Refusal) {
 		r.Issuer = from.URL
 		return nil, r
 	}
+	v.headers.keep(envelope.spelled, envelope.Header)
 	if from.typ != "" && canonicalType(envelope.Type) != from.typ {
 		return nil, refuse(WrongType, "typ in the header is not that of this issuer's access tokens")
 	}
