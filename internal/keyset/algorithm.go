@@ -4,9 +4,6 @@ import (
 	"crypto"
 	"crypto/elliptic"
 	"slices"
-
-	"github.com/lestrrat-go/jwx/v2/jwa"
-	"github.com/lestrrat-go/jwx/v2/jws"
 )
 
 // An algorithm is one JWS algorithm (RFC 7518 section 3.1, RFC 8037) and what its keys look like.
@@ -15,24 +12,24 @@ type algorithm struct {
 	kty   string         // the key type that goes with it
 	crv   string         // the curve that goes with it, for EC and OKP
 	curve elliptic.Curve // for EC
-	bytes int            // the least length of an HS key: that of the hash (RFC 7518 section 3.2)
-	pss   crypto.Hash    // the hash of PS algorithms
+	hash  crypto.Hash    // none for EdDSA. A key for HS is at least as long as it (RFC 7518 section 3.2)
+	pss   bool           // RSASSA-PSS, not PKCS #1 v1.5
 }
 
 var algorithms = []algorithm{
-	{name: "ES256", kty: "EC", crv: "P-256", curve: elliptic.P256()},
-	{name: "ES384", kty: "EC", crv: "P-384", curve: elliptic.P384()},
-	{name: "ES512", kty: "EC", crv: "P-521", curve: elliptic.P521()},
-	{name: "RS256", kty: "RSA"},
-	{name: "RS384", kty: "RSA"},
-	{name: "RS512", kty: "RSA"},
-	{name: "PS256", kty: "RSA", pss: crypto.SHA256},
-	{name: "PS384", kty: "RSA", pss: crypto.SHA384},
-	{name: "PS512", kty: "RSA", pss: crypto.SHA512},
+	{name: "ES256", kty: "EC", crv: "P-256", curve: elliptic.P256(), hash: crypto.SHA256},
+	{name: "ES384", kty: "EC", crv: "P-384", curve: elliptic.P384(), hash: crypto.SHA384},
+	{name: "ES512", kty: "EC", crv: "P-521", curve: elliptic.P521(), hash: crypto.SHA512},
+	{name: "RS256", kty: "RSA", hash: crypto.SHA256},
+	{name: "RS384", kty: "RSA", hash: crypto.SHA384},
+	{name: "RS512", kty: "RSA", hash: crypto.SHA512},
+	{name: "PS256", kty: "RSA", hash: crypto.SHA256, pss: true},
+	{name: "PS384", kty: "RSA", hash: crypto.SHA384, pss: true},
+	{name: "PS512", kty: "RSA", hash: crypto.SHA512, pss: true},
 	{name: "EdDSA", kty: "OKP", crv: "Ed25519"},
-	{name: "HS256", kty: "oct", bytes: 32},
-	{name: "HS384", kty: "oct", bytes: 48},
-	{name: "HS512", kty: "oct", bytes: 64},
+	{name: "HS256", kty: "oct", hash: crypto.SHA256},
+	{name: "HS384", kty: "oct", hash: crypto.SHA384},
+	{name: "HS512", kty: "oct", hash: crypto.SHA512},
 }
 
 // CanonicalAlgorithm returns the name under which algorithms are compared here, and whether this one is known at all. "Ed25519" (RFC 9864) is
@@ -62,10 +59,5 @@ func lookupAlgorithm(name string) (algorithm, bool) {
 	return algorithms[i], true
 }
 
-// verifier returns what checks signatures of the algorithm.
-func (a algorithm) verifier() (jws.Verifier, error) {
-	if a.pss != 0 {
-		return pssVerifier(a.pss), nil
-	}
-	return jws.NewVerifier(jwa.SignatureAlgorithm(a.name))
-}
+// coordinate is how many bytes a number of the curve takes.
+func (a algorithm) coordinate() int { return (a.curve.Params().BitSize + 7) / 8 }

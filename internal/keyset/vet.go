@@ -53,7 +53,7 @@ func decodeInteger(name, text string) ([]byte, error) {
 }
 
 func (m members) vetEC(alg algorithm) error {
-	size := (alg.curve.Params().BitSize + 7) / 8
+	size := alg.coordinate()
 	for _, c := range []struct{ name, text string }{{"x", m.X}, {"y", m.Y}} {
 		data, err := decode(c.name, c.text)
 		if err != nil {
@@ -110,8 +110,8 @@ func (m members) vetSecret(alg algorithm) error {
 	if err != nil {
 		return err
 	}
-	if len(data) < alg.bytes || len(data) > maxSecret {
-		return fmt.Errorf("k: is %d bytes long; %s wants %d to %d", len(data), alg.name, alg.bytes, maxSecret)
+	if len(data) < alg.hash.Size() || len(data) > maxSecret {
+		return fmt.Errorf("k: is %d bytes long; %s wants %d to %d", len(data), alg.name, alg.hash.Size(), maxSecret)
 	}
 	return nil
 }

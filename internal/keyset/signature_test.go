@@ -1,0 +1,238 @@
+package keyset_test
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"math/big"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/latchkey-dev/latchkey/internal/keyset"
+)
+
+// A pair is a key with what signs, and with the standard library's own word on a signature.
+type pair struct {
+	algorithm string
+	key       *keyset.Key
+	sign      func(input []byte) []byte
+	verify    func(input, signature []byte) bool
+}
+
+func sum(hash crypto.Hash, data []byte) []byte {
+	h := hash.New()
+	h.Write(data)
+	return h.Sum(nil)
+}
+
+func pkcs1Pair(algorithm string, hash crypto.Hash, private *rsa.PrivateKey) pair {
+	return pair{
+		algorithm, must(keyset.New("k", algorithm, &private.PublicKey, time.Time{})),
+		func(input []byte) []byte { return must(rsa.SignPKCS1v15(nil, private, hash, sum(hash, input))) },
+		func(input, signature []byte) bool {
+			return rsa.VerifyPKCS1v15(&private.PublicKey, hash, sum(hash, input), signature) == nil
+		},
+	}
+}
+
+func pssPair(algorithm string, hash crypto.Hash, private *rsa.PrivateKey) pair {
+	options := &rsa.PSSOptions{SaltLength: hash.Size()}
+	return pair{
+		algorithm, must(keyset.New("k", algorithm, &private.PublicKey, time.Time{})),
+		func(input []byte) []byte {
+			return must(rsa.SignPSS(rand.Reader, private, hash, sum(hash, input), options))
+		},
+		func(input, signature []byte) bool {
+			return rsa.VerifyPSS(&private.PublicKey, hash, sum(hash, input), signature, options) == nil
+		},
+	}
+}
+
+func ecdsaPair(algorithm string, hash crypto.Hash, curve elliptic.Curve) pair {
+	private := must(ecdsa.GenerateKey(curve, rand.Reader))
+	size := (curve.Params().BitSize + 7) / 8
+	return pair{
+		algorithm, must(keyset.New("k", algorithm, &private.PublicKey, time.Time{})),
+		func(input []byte) []byte {
+			r, s, err := ecdsa.Sign(rand.Reader, private, sum(hash, input))
+			return append(must(r, err).FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...)
+		},
+		func(input, signature []byte) bool {
+			if len(signature) != 2*size {
+				return false
+			}
+			r, s := new(big.Int).SetBytes(signature[:size]), new(big.Int).SetBytes(signature[size:])
+			return ecdsa.Verify(&private.PublicKey, sum(hash, input), r, s)
+		},
+	}
+}
+
+func pairs() []pair {
+	odd := must(rsa.GenerateKey(rand.Reader, 2051)) // whose first byte has three bits
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	all := []pair{
+		pkcs1Pair("RS256", crypto.SHA256, rsaKey), pkcs1Pair("RS384", crypto.SHA384, odd), pkcs1Pair("RS512", crypto.SHA512, odd),
+		pssPair("PS256", crypto.SHA256, rsaKey), pssPair("PS384", crypto.SHA384, rsaKey), pssPair("PS512", crypto.SHA512, rsaKey),
+		ecdsaPair("ES256", crypto.SHA256, elliptic.P256()), ecdsaPair("ES384", crypto.SHA384, elliptic.P384()), ecdsaPair("ES512", crypto.SHA512, elliptic.P521()),
+		{
+			"EdDSA", must(keyset.New("k", "EdDSA", must(public, err), time.Time{})),
+			func(input []byte) []byte { return ed25519.Sign(private, input) },
+			func(input, signature []byte) bool { return ed25519.Verify(public, input, signature) },
+		},
+	}
+	for algorithm, hash := range map[string]crypto.Hash{"HS256": crypto.SHA256, "HS384": crypto.SHA384, "HS512": crypto.SHA512} {
+		secret := bytes.Repeat([]byte("s"), hash.Size())
+		mac := func(input []byte) []byte {
+			m := hmac.New(hash.New, secret)
+			m.Write(input)
+			return m.Sum(nil)
+		}
+		all = append(all, pair{
+			algorithm, must(keyset.New("k", algorithm, secret, time.Time{})), mac,
+			func(input, signature []byte) bool { return bytes.Equal(mac(input), signature) },
+		})
+	}
+	return all
+}
+
+func TestASignatureCountsIfTheStandardLibrarySaysSo(t *testing.T) {
+	for _, p := range pairs() {
+		t.Run(p.algorithm, func(t *testing.T) {
+			for n := range 50 { // some have numbers that begin with zeros, or with a bit that makes them negative in ASN.1
+				input := []byte{byte(n)}
+				signature := p.sign(input)
+				if p.key.Verify(input, signature) != nil {
+					t.Fatalf("%d: %x is refused", n, signature)
+				}
+				if p.key.Verify([]byte("other"), signature) == nil {
+					t.Fatalf("%d: %x is taken for another text", n, signature)
+				}
+			}
+			input := []byte("header.payload")
+			good := p.sign(input)
+			for _, wrong := range mutations(good) {
+				if got, want := p.key.Verify(input, wrong) == nil, p.verify(input, wrong); got != want {
+					t.Errorf("%x: got %t, want %t", wrong, got, want)
+				}
+			}
+		})
+	}
+}
+
+// mutations are signatures that one might take for the good one, or stumble over.
+func mutations(good []byte) [][]byte {
+	zero, half := make([]byte, len(good)), len(good)/2
+	list := [][]byte{
+		nil, {0}, zero, bytes.Repeat([]byte{0xff}, len(good)), good[:len(good)-1], good[1:], append([]byte{0}, good...), append(bytes.Clone(good), 0),
+		append(bytes.Clone(zero[:half]), good[half:]...), append(bytes.Clone(good[:half]), zero[half:]...), append(bytes.Clone(good[half:]), good[:half]...),
+	}
+	for i := range good {
+		changed := bytes.Clone(good)
+		changed[i] ^= 1 << (i % 8)
+		list = append(list, changed)
+	}
+	return list
+}
+
+func TestAnRSASignatureIsBelowTheModulus(t *testing.T) {
+	p := pkcs1Pair("RS256", crypto.SHA256, rsaKey)
+	for n := range 200 {
+		input := []byte{byte(n)}
+		same := new(big.Int).SetBytes(p.sign(input))
+		if same.Add(same, rsaKey.N); same.BitLen() > rsaKey.N.BitLen() { // no room for it
+			continue
+		}
+		if p.key.Verify(input, same.FillBytes(make([]byte, rsaKey.Size()))) == nil {
+			t.Fatal("a second spelling of a signature is taken: the modulus was added to it")
+		}
+		return
+	}
+	t.Error("no signature was small enough to have the modulus added")
+}
+
+func TestAnEd25519SignatureIsBelowTheOrder(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	key := must(keyset.New("k", "EdDSA", must(public, err), time.Time{}))
+	input := []byte("header.payload")
+	signature := ed25519.Sign(private, input)
+	order, _ := new(big.Int).SetString("7237005577332262213973186563042994240857116359379907606001950938285454250989", 10)
+	s := slices.Clone(signature[32:])
+	slices.Reverse(s) // little-endian there
+	s = order.Add(order, new(big.Int).SetBytes(s)).FillBytes(s)
+	slices.Reverse(s)
+	if key.Verify(input, append(signature[:32:32], s...)) == nil {
+		t.Error("a second spelling of a signature is taken: the order of the group was added to it")
+	}
+	if key.Verify(input, signature) != nil {
+		t.Error("the signature itself is refused")
+	}
+}
+
+// TestAnRSASignatureHoldsTheOneMessage has the private key sign what is nearly what it should: other paddings, digests of other hashes and with
+// other things around them, which lenient readers take, and with which signatures were forged (CVE-2006-4339).
+func TestAnRSASignatureHoldsTheOneMessage(t *testing.T) {
+	input := []byte("header.payload")
+	digest := sum(crypto.SHA256, input)
+	info := []byte{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20}
+	withoutNull := []byte{0x30, 0x2f, 0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x04, 0x20}
+	size := rsaKey.Size()
+	filled := func(tail []byte) []byte {
+		head := append([]byte{0, 1}, bytes.Repeat([]byte{0xff}, size-3-len(tail))...)
+		return append(append(head, 0), tail...)
+	}
+	right := filled(append(bytes.Clone(info), digest...))
+	changed := func(at int, to byte) []byte {
+		message := bytes.Clone(right)
+		message[at] = to
+		return message
+	}
+	early := append([]byte{0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0}, append(bytes.Clone(info), digest...)...)
+	key := must(keyset.New("k", "RS256", &rsaKey.PublicKey, time.Time{}))
+	for _, tc := range []struct {
+		name    string
+		message []byte
+		want    bool
+	}{
+		{"the message itself", right, true},
+		{"a digest alone", filled(digest), false},
+		{"an algorithm without NULL", filled(append(bytes.Clone(withoutNull), digest...)), false},
+		{"another hash's name", changed(size-32-19+14, 0x02), false},
+		{"something after the digest", append(early, bytes.Repeat([]byte{1}, size-len(early))...), false},
+		{"something before the digest", filled(append(append(bytes.Clone(info), 0), digest...)), false},
+		{"padding for encryption", changed(1, 2), false},
+		{"padding with another byte in it", changed(100, 0xfe), false},
+		{"padding that ends early", changed(100, 0), false},
+		{"padding of zeros", append(make([]byte, size-51), right[size-51:]...), false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			signature := new(big.Int).Exp(new(big.Int).SetBytes(tc.message), rsaKey.D, rsaKey.N).FillBytes(make([]byte, size))
+			if got := key.Verify(input, signature) == nil; got != tc.want {
+				t.Errorf("got %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
+
+// FuzzVerify holds every algorithm against the standard library, over signatures that are good or nearly so.
+func FuzzVerify(f *testing.F) {
+	all := pairs()
+	f.Add(uint8(0), []byte("a.b"), []byte{}, uint16(0))
+	f.Add(uint8(6), []byte("a.b"), []byte{1}, uint16(0))
+	f.Add(uint8(8), []byte("a.b"), []byte{0xff, 0xff}, uint16(66))
+	f.Fuzz(func(t *testing.T, which uint8, input, change []byte, at uint16) {
+		p := all[int(which)%len(all)]
+		signature := p.sign(input)
+		for i, b := range change {
+			signature[(int(at)+i)%len(signature)] ^= b
+		}
+		if got, want := p.key.Verify(input, signature) == nil, p.verify(input, signature); got != want {
+			t.Errorf("%s %x: got %t, want %t", p.algorithm, signature, got, want)
+		}
+	})
+}
