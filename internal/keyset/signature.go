@@ -11,6 +11,7 @@ import (
 	"crypto/sha512"
 	"errors"
 	"fmt"
+	"sync"
 
 	"filippo.io/bigmod"
 	"filippo.io/edwards25519"
@@ -29,7 +30,7 @@ func (a algorithm) check(material any) (check, error) {
 		if a.pss {
 			return a.checkPSS(key), nil
 		}
-		return a.checkPKCS1(key)
+		return whenNeeded(func() check { return a.checkPKCS1(key) }), nil
 	case ed25519.PublicKey:
 		return checkEd25519(key)
 	case []byte:
@@ -37,6 +38,13 @@ func (a algorithm) check(material any) (check, error) {
 	default:
 		return nil, fmt.Errorf("kty: is read as an unexpected %T", material)
 	}
+}
+
+// whenNeeded prepares a check with the first signature. Who publishes 128 keys of 8192 bits would have everybody who reads them compute for 0.1 s, and managers
+// check nothing with them.
+func whenNeeded(prepare func() check) check {
+	prepared := sync.OnceValue(prepare)
+	return func(signingInput, signature []byte) bool { return prepared()(signingInput, signature) }
 }
 
 // checkECDSA takes r and s side by side, each as long as the curve's numbers (RFC 7518 section 3.4).
@@ -67,10 +75,10 @@ var digestInfos = map[crypto.Hash][]byte{
 
 // checkPKCS1 raises the signature to the key's exponent and compares the result with the one message that may stand there, byte for byte: nothing of it is
 // parsed (RFC 8017 section 8.2.2). What depends on the modulus alone is computed here, once, and not with every signature as crypto/rsa does (ADR 22).
-func (a algorithm) checkPKCS1(key *rsa.PublicKey) (check, error) {
+func (a algorithm) checkPKCS1(key *rsa.PublicKey) check {
 	modulus, err := bigmod.NewModulus(key.N.Bytes())
-	if err != nil {
-		return nil, fmt.Errorf("n: %w", err)
+	if err != nil { // it is 0 or 1: nobody signs with it
+		return func(_, _ []byte) bool { return false }
 	}
 	size, exponent := modulus.Size(), uint(key.E)
 	padded := append([]byte{0, 1}, bytes.Repeat([]byte{0xff}, size-len(digestInfos[a.hash])-a.hash.Size()-3)...)
@@ -85,7 +93,7 @@ func (a algorithm) checkPKCS1(key *rsa.PublicKey) (check, error) {
 		}
 		message := bigmod.NewNat().ExpShortVarTime(number, exponent, modulus).Bytes(modulus)
 		return bytes.Equal(message[:len(padded)], padded) && bytes.Equal(message[len(padded):], a.digest(signingInput))
-	}, nil
+	}
 }
 
 // checkEd25519 computes the point R that the other half of the signature leads to, and compares it with the half that spells it (RFC 8032 section 5.1.7, without

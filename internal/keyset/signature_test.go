@@ -10,7 +10,9 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"math/big"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -172,6 +174,31 @@ func TestAnEd25519SignatureIsBelowTheOrder(t *testing.T) {
 	if key.Verify(input, signature) != nil {
 		t.Error("the signature itself is refused")
 	}
+}
+
+func TestKeysThatAreOnlyReadArePreparedForNothing(t *testing.T) {
+	modulus := must(rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 8191)))
+	modulus.SetBit(modulus.SetBit(modulus, 8191, 1), 0, 1)
+	var key *keyset.Key
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	const reads = 10
+	for range reads {
+		key = must(keyset.New("k", "RS256", &rsa.PublicKey{N: modulus, E: 1<<31 - 1}, time.Time{}))
+	}
+	runtime.ReadMemStats(&after)
+	if got, most := (after.TotalAlloc-before.TotalAlloc)/reads, uint64(64<<10); got > most {
+		t.Errorf("got a key of 8192 bits that takes %d bytes to read, want %d at most", got, most)
+	}
+	var all sync.WaitGroup
+	for range 8 { // the first signature may come more than once
+		all.Go(func() {
+			if key.Verify([]byte("header.payload"), make([]byte, 1024)) == nil {
+				t.Error("got a signature of zeros taken")
+			}
+		})
+	}
+	all.Wait()
 }
 
 // TestAnRSASignatureHoldsTheOneMessage has the private key sign what is nearly what it should: other paddings, digests of other hashes and with
