@@ -92,9 +92,14 @@ func signHeader(t *testing.T, header, claims string) string {
 // signParts makes a token of two parts, well-formed or not, with a true signature over them.
 func signParts(t *testing.T, header, payload string) string {
 	t.Helper()
+	return signPartsBy(t, key, header, payload)
+}
+
+func signPartsBy(t *testing.T, by *signing.Key, header, payload string) string {
+	t.Helper()
 	input := header + "." + payload
 	digest := sha256.Sum256([]byte(input))
-	r, s, err := ecdsa.Sign(rand.Reader, privateKey(key).(*ecdsa.PrivateKey), digest[:])
+	r, s, err := ecdsa.Sign(rand.Reader, privateKey(by).(*ecdsa.PrivateKey), digest[:])
 	if err != nil {
 		t.Fatal(err)
 	}
