@@ -16,6 +16,12 @@ var strict = base64.RawURLEncoding.Strict()
 // Encode returns the base64url spelling of data.
 func Encode(data []byte) string { return strict.EncodeToString(data) }
 
+// AppendEncode is Encode that appends to dst.
+func AppendEncode(dst, data []byte) []byte { return strict.AppendEncode(dst, data) }
+
+// EncodedLen is how long the spelling of so many bytes is.
+func EncodedLen(n int) int { return strict.EncodedLen(n) }
+
 // Decode returns the bytes that text spells. For any bytes there is exactly one text that Decode takes, so whoever compares texts compares
 // bytes.
 func Decode(text string) ([]byte, error) { return AppendDecode(nil, []byte(text)) }

@@ -29,6 +29,7 @@ const redacted = "[redacted]"
 type Key struct {
 	private any        // *ecdsa.PrivateKey, *rsa.PrivateKey, ed25519.PrivateKey, or the []byte of an HS key; nil: not there
 	signer  jws.Signer // nil where private is
+	half    any        // private, as signer takes it
 	public  *keyset.Key
 	alias   bool // its id is not its thumbprint, but one that it had elsewhere
 }
@@ -100,7 +101,16 @@ func newKey(algorithm string, private any) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no signer for %s: %w", key.Algorithm(), err)
 	}
-	return &Key{private: private, signer: signer, public: key}, nil
+	return &Key{private: private, signer: signer, half: halfFor(private), public: key}, nil
+}
+
+// halfFor hides from jwx what kind of key an ECDSA key is. Else it works with a copy for each signature, and crypto/ecdsa, which remembers what it has made of a
+// key by where that is, makes it anew.
+func halfFor(private any) any {
+	if key, ok := private.(*ecdsa.PrivateKey); ok {
+		return struct{ crypto.Signer }{key}
+	}
+	return private
 }
 
 func publicHalf(private any) any {
@@ -138,6 +148,9 @@ func (k *Key) Bits() int {
 // Public returns what checks the key's signatures until notAfter (zero: without end). For HS algorithms that is the secret itself.
 func (k *Key) Public(notAfter time.Time) *keyset.Key { return k.public.Until(notAfter) }
 
+// room is what Sign keeps free for the signature and two dots. The long ones of RSA keys take another piece of memory.
+const room = 144
+
 // Sign returns claims, the JSON text of an object, as a token: a compact JWS (RFC 7515 section 7.1) with the headers alg, kid and typ.
 func (k *Key) Sign(typ string, claims []byte) (string, error) {
 	header, err := json.Marshal(struct {
@@ -148,12 +161,14 @@ func (k *Key) Sign(typ string, claims []byte) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("writing a token's header: %w", err)
 	}
-	input := base64url.Encode(header) + "." + base64url.Encode(claims)
-	signature, err := k.signer.Sign([]byte(input), k.private)
+	token := make([]byte, 0, base64url.EncodedLen(len(header)+len(claims)+room))
+	token = append(base64url.AppendEncode(token, header), '.')
+	token = base64url.AppendEncode(token, claims)
+	signature, err := k.signer.Sign(token, k.half)
 	if err != nil {
 		return "", fmt.Errorf("signing with key %q: %w", k.ID(), err)
 	}
-	return input + "." + base64url.Encode(signature), nil
+	return string(base64url.AppendEncode(append(token, '.'), signature)), nil
 }
 
 // PrivatePEM returns the private key as PKCS #8 in PEM, which any server can read, and nil for HS algorithms, which have no such form.
