@@ -58,7 +58,8 @@ type User struct {
 	Name   string
 	Claims map[string]json.RawMessage // compact JSON
 
-	hash password.Hash
+	hash        password.Hash
+	fingerprint string
 }
 
 // Users is the file, read. It is immutable.
@@ -117,7 +118,7 @@ func Parse(data []byte) (*Users, error) {
 		}
 		claims, errs := parseClaims(at+".claims", entry.Claims)
 		faults = append(faults, errs...)
-		u.byName[folded] = &User{Name: entry.Name, Claims: claims, hash: hash}
+		u.byName[folded] = &User{Name: entry.Name, Claims: claims, hash: hash, fingerprint: fingerprint(hash)}
 		u.decoys = append(u.decoys, password.Decoy(hash.Parameters()))
 		if len(faults) > maxFaults {
 			faults = append(faults[:maxFaults], errors.New("and more"))
@@ -158,8 +159,10 @@ func Fold(name string) string {
 }
 
 // Fingerprint changes whenever the password does, and tells nothing of it: it is a hash of the salted hash.
-func (u *User) Fingerprint() string {
-	sum := sha256.Sum256([]byte("latchkey password\x00" + u.hash.Encode()))
+func (u *User) Fingerprint() string { return u.fingerprint }
+
+func fingerprint(of password.Hash) string {
+	sum := sha256.Sum256([]byte("latchkey password\x00" + of.Encode()))
 	return base64url.Encode(sum[:12])
 }
 
