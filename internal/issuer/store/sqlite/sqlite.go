@@ -35,8 +35,10 @@ type Store struct {
 	read  *sql.DB
 
 	changes *group // by write
+	finds   *finder
 
-	find, list, rotate, extend, stream, revocations, count, uncount *sql.Stmt
+	find                                                      []*sql.Stmt // prepareFind
+	list, rotate, extend, stream, revocations, count, uncount *sql.Stmt
 
 	pruning sync.Mutex
 	pruned  store.SessionID // the last one that Prune looked at
@@ -95,8 +97,6 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 		db   *sql.DB
 		text string
 	}{
-		{&s.find, s.read, `SELECT user_name, secret, counter, created_at, rotated_at, access_until, address, user_agent, data
-			FROM sessions WHERE id = ?`},
 		{&s.list, s.read, `SELECT id, counter, created_at, rotated_at, access_until, address, user_agent, data
 			FROM sessions WHERE user_name = ? ORDER BY created_at DESC, id`},
 		{&s.rotate, s.write, `UPDATE sessions SET counter = counter + 1, rotated_at = ?3, access_until = max(access_until, ?4), address = ?5, user_agent = ?6
@@ -113,7 +113,11 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 			return nil, err
 		}
 	}
+	if s.find, err = prepareFind(ctx, s.read); err != nil {
+		return nil, err
+	}
 	s.changes = newGroup(s.write) //nolint:contextcheck // it outlives ctx
+	s.finds = &finder{AtOnce: 1, Go: s.findAll}
 	return s, nil
 }
 
@@ -132,6 +136,7 @@ func connect(path string, connections int, query url.Values) (*sql.DB, error) {
 func (s *Store) Close() error {
 	if s.changes != nil {
 		s.changes.Wait() // for what was asked by somebody who did not wait
+		s.finds.Wait()
 	}
 	var faults []error
 	for _, db := range []*sql.DB{s.read, s.write} { // the last connection to close folds the WAL into the file
@@ -140,30 +145,6 @@ func (s *Store) Close() error {
 		}
 	}
 	return errors.Join(faults...)
-}
-
-// Find implements store.Store.
-func (s *Store) Find(ctx context.Context, id store.SessionID) (store.Session, error) {
-	found := store.Session{ID: id}
-	var secret []byte
-	var created, rotated, until int64
-	if err := ctx.Err(); err != nil {
-		return store.Session{}, fmt.Errorf("find session: %w", err)
-	}
-	// It takes microseconds, and what would watch ctx meanwhile takes more.
-	err := s.find.QueryRowContext(context.WithoutCancel(ctx), id[:]).Scan(&found.User, &secret, &found.Counter, &created, &rotated, &until,
-		&found.Device.Address, &found.Device.UserAgent, &found.Data)
-	if errors.Is(err, sql.ErrNoRows) {
-		return store.Session{}, store.ErrNotFound
-	}
-	if err != nil {
-		return store.Session{}, fmt.Errorf("find session: %w", err)
-	}
-	if copy(found.Secret[:], secret) != len(found.Secret) || len(secret) != len(found.Secret) {
-		return store.Session{}, fmt.Errorf("find session: its secret has %d bytes", len(secret))
-	}
-	found.CreatedAt, found.RotatedAt, found.AccessUntil = time.UnixMilli(created), time.UnixMilli(rotated), time.Unix(until, 0)
-	return found, nil
 }
 
 // List implements store.Store.
