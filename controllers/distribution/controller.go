@@ -40,8 +40,9 @@ type Reconciler struct {
 	// silent are the ready pods that did not answer when they were asked last.
 	silent map[types.NamespacedName]bool
 
-	hashes  hashes
-	reading singleflight.Group
+	hashes    hashes
+	reading   singleflight.Group
+	turnstile turnstile
 }
 
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch
@@ -99,6 +100,11 @@ func (r *Reconciler) apply(ctx context.Context, pod *corev1.Pod, wanted string, 
 	}
 	target := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}
 	target.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
+	leave, err := r.turnstile.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	switch err := r.Client.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch)); {
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err), apierrors.IsInvalid(err):
 		return nil // the pod is gone; what has its name now has another uid, which the API server calls invalid, and wakes us itself

@@ -31,6 +31,22 @@ func (c counter) RoundTrip(request *http.Request) (*http.Response, error) {
 	return c.next.RoundTrip(request)
 }
 
+// like makes pods that are as the bench's is, and returns what asks to reconcile each of them.
+func (b *bench) like(pods int) []reconcile.Request {
+	b.Helper()
+	var requests []reconcile.Request
+	for i := range pods {
+		pod := b.pod.DeepCopy()
+		pod.ObjectMeta = metav1.ObjectMeta{Namespace: b.namespace, Name: fmt.Sprintf("pod-%d", i), Labels: b.pod.Labels}
+		status := pod.Status
+		b.must(b.client.Create(ctx, pod))
+		pod.Status = status
+		b.must(b.client.Status().Update(ctx, pod))
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(pod)})
+	}
+	return requests
+}
+
 func TestASecretIsReadOnceForAllPodsThatAreWokenTogether(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
 	var reads atomic.Int32
@@ -40,16 +56,7 @@ func TestASecretIsReadOnceForAllPodsThatAreWokenTogether(t *testing.T) {
 	r := &distribution.Reconciler{Client: c, Known: c, Clock: b.clock, Events: b.events}
 
 	const pods = 20
-	requests := []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(b.pod)}}
-	for i := range pods - 1 {
-		pod := b.pod.DeepCopy()
-		pod.ObjectMeta = metav1.ObjectMeta{Namespace: b.namespace, Name: fmt.Sprintf("pod-%d", i), Labels: injected}
-		status := pod.Status
-		b.must(c.Create(ctx, pod))
-		pod.Status = status
-		b.must(c.Status().Update(ctx, pod))
-		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(pod)})
-	}
+	requests := b.like(pods)
 	bundle := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "p-bundle"}, Data: map[string][]byte{"bundle.json": []byte("one")}}
 	b.must(c.Create(ctx, bundle))
 	for _, content := range []string{"one", "two"} {
