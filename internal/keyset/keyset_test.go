@@ -396,8 +396,13 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("got %s, want %s", got, text)
 		}
 		for _, key := range set.Keys() {
-			if key.Verify([]byte("a"), make([]byte, 64)) == nil {
-				t.Fatalf("%v takes zeros for a signature", key)
+			for _, size := range []int{32, 48, 64, 96, 132, 256, 257, 1024} { // those of all algorithms
+				signature := make([]byte, size)
+				for _, last := range []byte{0, 1} {
+					if signature[size-1] = last; key.Verify([]byte("a"), signature) == nil {
+						t.Fatalf("%v takes %d zeros and %d for a signature", key, size-1, last)
+					}
+				}
 			}
 		}
 	})
