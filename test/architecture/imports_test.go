@@ -58,8 +58,8 @@ var rules = []rule{
 		why: "other projects import the kinds, and should not get more than they ask for",
 	},
 	{
-		whoNot: []string{"internal/keyset", "internal/signing", "internal/verify"}, direct: true, forbidden: []string{jwx},
-		why: "jwx is used for primitives only, behind three packages: its own parsers accept forged tokens, and replacing it shall stay a day's work",
+		whoNot: []string{"internal/keyset", "internal/signing"}, direct: true, forbidden: []string{jwx},
+		why: "jwx is used for primitives only, behind two packages: its own parsers accept forged tokens, and replacing it shall stay a day's work",
 	},
 	{
 		forbidden: []string{"cmd"}, direct: true,
