@@ -51,6 +51,19 @@ func done(kind string) string {
 	return `latchkey_issuer_store_operation_duration_seconds_count{operation="` + kind + `",result="ok"}`
 }
 
+// stalledFor refreshes while nothing can be written for so long, and returns the token that was shown, and the answer.
+func (w *world) stalledFor(pass time.Duration) (token string, late answer) {
+	w.t.Helper()
+	token = w.login("alice").refresh()
+	resume := w.stall()
+	told := w.waiting(token, 1)
+	looks := w.metricValue(done("revocations"))
+	w.eventually("a look at the store is over", func() bool { return w.metricValue(done("revocations")) > looks }) // or it would seem to take as long
+	w.clock.step(pass)
+	resume()
+	return token, <-told
+}
+
 func TestATokenThatWasReplacedWhileItWaitedForTheStoreIsNoTheft(t *testing.T) {
 	w := start(t)
 	token := w.login("alice").refresh()
@@ -86,12 +99,7 @@ func TestTheTokenBeforeIsNoTheftIfItCameInTime(t *testing.T) {
 // The client had gone before its answer came, and asks again with what it has.
 func TestAnAnswerThatCameTooLateBecauseNothingCouldBeWrittenIsGivenAgain(t *testing.T) {
 	w := start(t)
-	token := w.login("alice").refresh()
-	resume := w.stall()
-	late := w.waiting(token, 1)
-	w.clock.step(defaults.ReuseWindow + time.Second)
-	resume()
-	missed := <-late
+	token, missed := w.stalledFor(defaults.ReuseWindow + time.Second)
 	if again := w.mustRefresh(token); again.refresh() != missed.refresh() {
 		t.Error("got another successor than the one that came too late")
 	}
@@ -103,13 +111,6 @@ func TestAnAnswerThatCameTooLateBecauseNothingCouldBeWrittenIsGivenAgain(t *test
 // Else who keeps a token service busy could go on for as long with a token that was replaced meanwhile.
 func TestAStallOfMoreThanAMinuteHidesNoTheft(t *testing.T) {
 	w := start(t)
-	token := w.login("alice").refresh()
-	resume := w.stall()
-	late := w.waiting(token, 1)
-	looks := w.metricValue(done("revocations"))
-	w.eventually("a look at the store is over", func() bool { return w.metricValue(done("revocations")) > looks }) // or it would seem to take two minutes
-	w.clock.step(2 * time.Minute)
-	resume()
-	<-late
+	token, _ := w.stalledFor(2 * time.Minute)
 	refused(t, w.refresh(token), http.StatusUnauthorized, "reuse_detected", true)
 }

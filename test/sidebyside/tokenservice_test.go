@@ -229,21 +229,13 @@ func (s *tokenService) startStore(kind string) (argument string) {
 	case "PostgreSQL":
 		server := servers.StartPostgreSQL(s)
 		url := server.Database(s)
-		s.store = proxy{pid: server.PID()}
-		database := postgres.New(postgres.Options{Owner: tokenServiceOwner, Patience: time.Minute})
-		check(s, database.Use(url, nil))
-		s.write("store/"+config.StoreURLFile, url)
-		filled, argument = database, "--postgresql="+filepath.Join(s.dir, "store")
-		s.update = bare.PostgreSQL(s, url)
+		s.store, s.update = proxy{pid: server.PID()}, bare.PostgreSQL(s, url)
+		filled, argument = s.remote(postgres.New(postgres.Options{Owner: tokenServiceOwner, Patience: time.Minute}), url), "--postgresql="+filepath.Join(s.dir, "store")
 	case "Redis":
 		server := servers.StartRedis(s)
 		url := server.Database()
-		s.store = proxy{pid: server.PID()}
-		database := redis.New(redis.Options{Owner: tokenServiceOwner, Patience: time.Minute})
-		check(s, database.Use(url, nil))
-		s.write("store/"+config.StoreURLFile, url)
-		filled, argument = database, "--redis="+filepath.Join(s.dir, "store")
-		s.update = bare.Redis(s, url)
+		s.store, s.update = proxy{pid: server.PID()}, bare.Redis(s, url)
+		filled, argument = s.remote(redis.New(redis.Options{Owner: tokenServiceOwner, Patience: time.Minute}), url), "--redis="+filepath.Join(s.dir, "store")
 	}
 	storetest.Fill(s, filled, number(s, "SESSIONS", 10_000))
 	for i := range slices.Max(clientCounts) {
@@ -255,6 +247,17 @@ func (s *tokenService) startStore(kind string) (argument string) {
 	}
 	check(s, filled.Close())
 	return argument
+}
+
+// remote tells a store, and the file from which the token service will learn it, where its server is.
+func (s *tokenService) remote(database interface {
+	store.Store
+	Use(url string, ca []byte) error
+}, url string) store.Store {
+	s.Helper()
+	check(s, database.Use(url, nil))
+	s.write("store/"+config.StoreURLFile, url)
+	return database
 }
 
 // bareUpdates is how many conditional updates a second the store does for so many clients.
