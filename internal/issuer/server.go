@@ -65,21 +65,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 	metrics.follows(journal)
 	materials := &materials{dropped: func(spans int) { metrics.spans.Add(float64(spans)) }}
 	defer func() { materials.load().tracer.Close() }()
-	volumes := []*volume{
-		{name: volumeConfig, dir: o.Config, apply: materials.applyConfig, metrics: metrics, log: log},
-		{name: volumeRing, dir: o.Ring, apply: materials.applyRing, metrics: metrics, log: log},
-		{name: volumeSidecars, dir: o.Sidecars, apply: materials.applySidecars, metrics: metrics, log: log},
-		{name: volumeTLS, dir: o.TLS, apply: materials.applyTLS, metrics: metrics, log: log},
-	}
-	if located != nil {
-		volumes = append(volumes, &volume{name: volumeStore, dir: o.PostgreSQL + o.Redis, apply: located, metrics: metrics, log: log})
-	}
-	if o.Users != "" {
-		volumes = append(volumes, &volume{name: volumeUsers, dir: o.Users, apply: materials.applyUsers, metrics: metrics, log: log})
-	}
-	if o.Webhook != "" {
-		volumes = append(volumes, &volume{name: volumeWebhook, dir: o.Webhook, apply: materials.applyWebhook, metrics: metrics, log: log})
-	}
+	volumes := volumesOf(o, materials, located, metrics, log)
 	group, ctx := errgroup.WithContext(ctx)
 	h := &handler{
 		materials: materials,

@@ -39,6 +39,25 @@ type volume struct {
 	state volumeState
 }
 
+// volumesOf are those that the options name. What the one says in which a store is named goes to located.
+func volumesOf(o Options, m *materials, located func(filetree.Tree) error, metrics *metrics, log *slog.Logger) (all []*volume) {
+	for _, each := range []*volume{
+		{name: volumeConfig, dir: o.Config, apply: m.applyConfig},
+		{name: volumeRing, dir: o.Ring, apply: m.applyRing},
+		{name: volumeSidecars, dir: o.Sidecars, apply: m.applySidecars},
+		{name: volumeTLS, dir: o.TLS, apply: m.applyTLS},
+		{name: volumeStore, dir: o.PostgreSQL + o.Redis, apply: located},
+		{name: volumeUsers, dir: o.Users, apply: m.applyUsers},
+		{name: volumeWebhook, dir: o.Webhook, apply: m.applyWebhook},
+	} {
+		if each.dir != "" {
+			each.metrics, each.log = metrics, log
+			all = append(all, each)
+		}
+	}
+	return all
+}
+
 // follow applies what is there now and what comes after, until ctx is done.
 func (v *volume) follow(ctx context.Context) { filetree.Watch(ctx, v.dir, v.changed) }
 
