@@ -25,6 +25,7 @@ type app struct {
 	*testing.T
 	namespace string
 	replicas  int
+	heralds   *heralds // optional
 }
 
 // quickstart applies examples/quickstart as it is, but for the namespace's name, the number of pods and other changes, and waits until all of it is ready.

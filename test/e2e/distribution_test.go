@@ -33,6 +33,7 @@ func TestAChangeReachesFiftyPodsAndNobodyElse(t *testing.T) {
 	}
 	t.Logf("%d pods were ready after %s", many, time.Since(began).Round(time.Second))
 	a.columns(many, 0)
+	a.listen()
 
 	untouched := others.marks()
 	before := pokes(t)

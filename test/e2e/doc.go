@@ -9,7 +9,7 @@
 //	app_test.go        the app of the quickstart in a namespace of its own, and its users
 //	interception_test.go  how callers get to the sidecar, and nobody past it
 //	foreign_test.go    applications that nobody here wrote, from workloads/
-//	distribution_test.go  a change, fifty pods, and how soon
+//	distribution_test.go  a change, fifty pods, and how soon; herald_test.go spares these pods most questions
 //	traffic_test.go    clients that must not notice anything
 //	evidence_test.go   what is shown of a test that fails
 package e2e
