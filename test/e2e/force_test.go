@@ -81,7 +81,10 @@ func revokedKey(t *testing.T) {
 	addresses := a.addresses()
 	var took, signs []time.Duration
 	var revoked []string
+	apart := time.NewTicker(kubeletPace)
+	defer apart.Stop()
 	for range 12 {
+		<-apart.C
 		token := a.signIn("alice").access
 		a.inForce(time.Now(), addresses, "/", token, http.StatusOK)
 		revoked = append(revoked, kid(token))
