@@ -47,6 +47,20 @@ func (b *bench) like(pods int) []reconcile.Request {
 	return requests
 }
 
+// together has the requests reconciled at the same time.
+func (b *bench) together(r *distribution.Reconciler, requests []reconcile.Request) {
+	b.Helper()
+	var all sync.WaitGroup
+	for _, request := range requests {
+		all.Go(func() {
+			if _, err := r.Reconcile(ctx, request); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
+
 func TestASecretIsReadOnceForAllPodsThatAreWokenTogether(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
 	var reads atomic.Int32
@@ -63,15 +77,7 @@ func TestASecretIsReadOnceForAllPodsThatAreWokenTogether(t *testing.T) {
 		bundle.Data["bundle.json"] = []byte(content)
 		b.must(c.Update(ctx, bundle))
 		reads.Store(0)
-		var all sync.WaitGroup
-		for _, request := range requests {
-			all.Go(func() {
-				if _, err := r.Reconcile(ctx, request); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		all.Wait()
+		b.together(r, requests)
 		if got := reads.Load(); got != 1 {
 			t.Errorf("got the bundle with %q read %d times for %d pods, want once", content, got, pods)
 		}

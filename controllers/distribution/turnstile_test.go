@@ -55,15 +55,7 @@ func TestEightPodsArePokedAtATime(t *testing.T) {
 	const pods = 40
 	requests := b.like(pods)
 	for range 2 { // a ready pod that does not answer is asked twice
-		var all sync.WaitGroup
-		for _, request := range requests {
-			all.Go(func() {
-				if _, err := r.Reconcile(ctx, request); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		all.Wait()
+		b.together(r, requests)
 	}
 	if crowd.patches != pods || crowd.most != mostPokes {
 		t.Errorf("got %d pokes, %d of them at a time; want %d, and %d", crowd.patches, crowd.most, pods, mostPokes)
