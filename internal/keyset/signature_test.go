@@ -9,12 +9,15 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/hex"
 	"math/big"
 	"runtime"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"filippo.io/edwards25519"
 
 	"github.com/latchkey-dev/latchkey/internal/keyset"
 )
@@ -56,14 +59,13 @@ func pssPair(algorithm string, hash crypto.Hash, private *rsa.PrivateKey) pair {
 	}
 }
 
-func ecdsaPair(algorithm string, hash crypto.Hash, curve elliptic.Curve) pair {
-	private := must(ecdsa.GenerateKey(curve, rand.Reader))
-	size := (curve.Params().BitSize + 7) / 8
+func ecdsaPair(algorithm string, hash crypto.Hash, private *ecdsa.PrivateKey) pair {
+	size := (private.Params().BitSize + 7) / 8
 	return pair{
 		algorithm, must(keyset.New("k", algorithm, &private.PublicKey, time.Time{})),
 		func(input []byte) []byte {
 			r, s, err := ecdsa.Sign(rand.Reader, private, sum(hash, input))
-			return append(must(r, err).FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...)
+			return sideBySide(must(r, err), s, size)
 		},
 		func(input, signature []byte) bool {
 			if len(signature) != 2*size {
@@ -75,13 +77,18 @@ func ecdsaPair(algorithm string, hash crypto.Hash, curve elliptic.Curve) pair {
 	}
 }
 
+// sideBySide writes an ECDSA signature as tokens have it.
+func sideBySide(r, s *big.Int, size int) []byte {
+	return append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...)
+}
+
 func pairs() []pair {
 	odd := must(rsa.GenerateKey(rand.Reader, 2051)) // whose first byte has three bits
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	all := []pair{
 		pkcs1Pair("RS256", crypto.SHA256, rsaKey), pkcs1Pair("RS384", crypto.SHA384, odd), pkcs1Pair("RS512", crypto.SHA512, odd),
 		pssPair("PS256", crypto.SHA256, rsaKey), pssPair("PS384", crypto.SHA384, rsaKey), pssPair("PS512", crypto.SHA512, rsaKey),
-		ecdsaPair("ES256", crypto.SHA256, elliptic.P256()), ecdsaPair("ES384", crypto.SHA384, elliptic.P384()), ecdsaPair("ES512", crypto.SHA512, elliptic.P521()),
+		ecdsaPair("ES256", crypto.SHA256, must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))), ecdsaPair("ES384", crypto.SHA384, must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader))), ecdsaPair("ES512", crypto.SHA512, must(ecdsa.GenerateKey(elliptic.P521(), rand.Reader))),
 		{
 			"EdDSA", must(keyset.New("k", "EdDSA", must(public, err), time.Time{})),
 			func(input []byte) []byte { return ed25519.Sign(private, input) },
@@ -176,29 +183,156 @@ func TestAnEd25519SignatureIsBelowTheOrder(t *testing.T) {
 	}
 }
 
-func TestKeysThatAreOnlyReadArePreparedForNothing(t *testing.T) {
-	modulus := must(rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 8191)))
-	modulus.SetBit(modulus.SetBit(modulus, 8191, 1), 0, 1)
-	var key *keyset.Key
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	const reads = 10
-	for range reads {
-		key = must(keyset.New("k", "RS256", &rsa.PublicKey{N: modulus, E: 1<<31 - 1}, time.Time{}))
-	}
-	runtime.ReadMemStats(&after)
-	if got, most := (after.TotalAlloc-before.TotalAlloc)/reads, uint64(64<<10); got > most {
-		t.Errorf("got a key of 8192 bits that takes %d bytes to read, want %d at most", got, most)
-	}
-	var all sync.WaitGroup
-	for range 8 { // the first signature may come more than once
-		all.Go(func() {
-			if key.Verify([]byte("header.payload"), make([]byte, 1024)) == nil {
-				t.Error("got a signature of zeros taken")
+// ecdsaAlgorithms are those with their curves and hashes.
+var ecdsaAlgorithms = []struct {
+	name  string
+	curve elliptic.Curve
+	hash  crypto.Hash
+}{{"ES256", elliptic.P256(), crypto.SHA256}, {"ES384", elliptic.P384(), crypto.SHA384}, {"ES512", elliptic.P521(), crypto.SHA512}}
+
+// privateKey is the one whose secret number is d, modulo the curve's order.
+func privateKey(curve elliptic.Curve, d *big.Int) *ecdsa.PrivateKey {
+	order := curve.Params().N
+	d = new(big.Int).Mod(d, order)
+	return must(ecdsa.ParseRawPrivateKey(curve, d.FillBytes(make([]byte, (order.BitLen()+7)/8))))
+}
+
+// TestKeysThatMeetThemselvesAreKeys has secret numbers whose points come up again, or their negatives, while they are multiplied: adding a point to itself is another
+// formula than adding two, and adding it to its negative a third.
+func TestKeysThatMeetThemselvesAreKeys(t *testing.T) {
+	for _, a := range ecdsaAlgorithms {
+		t.Run(a.name, func(t *testing.T) {
+			numbers := []*big.Int{big.NewInt(1), big.NewInt(2), big.NewInt(3), big.NewInt(-1), big.NewInt(-2)}
+			for bits := 1; bits < a.curve.Params().BitSize; bits += 7 {
+				power := new(big.Int).Lsh(big.NewInt(1), uint(bits))
+				numbers = append(numbers, power, new(big.Int).Neg(power), new(big.Int).Sub(power, big.NewInt(1)), new(big.Int).ModInverse(power, a.curve.Params().N))
+			}
+			for _, d := range numbers {
+				p := ecdsaPair(a.name, a.hash, privateKey(a.curve, d))
+				input := d.Append(nil, 16)
+				if signature := p.sign(input); p.key.Verify(input, signature) != nil || p.key.Verify(append(input, 'x'), signature) == nil {
+					t.Errorf("got another word than the standard library's on the signature %x of the key %x", signature, d)
+				}
 			}
 		})
 	}
-	all.Wait()
+}
+
+// TestAnECDSASignatureMayLeadAnywhere makes signatures whose two points, the generator's multiple and the key's, are the same, and such as are each other's negative.
+func TestAnECDSASignatureMayLeadAnywhere(t *testing.T) {
+	for _, a := range ecdsaAlgorithms {
+		t.Run(a.name, func(t *testing.T) {
+			input, order, size := []byte("header.payload"), a.curve.Params().N, (a.curve.Params().BitSize+7)/8
+			e := new(big.Int).SetBytes(sum(a.hash, input))
+			inverse := func(number *big.Int) *big.Int { return new(big.Int).ModInverse(number, order) }
+			times := func(x, y *big.Int) *big.Int { return new(big.Int).Mod(new(big.Int).Mul(x, y), order) }
+			for range 20 {
+				u := must(rand.Int(rand.Reader, order))
+				twice := must(privateKey(a.curve, new(big.Int).Lsh(u, 1)).PublicKey.Bytes())
+				r := new(big.Int).Mod(new(big.Int).SetBytes(twice[1:1+size]), order)
+				same := ecdsaPair(a.name, a.hash, privateKey(a.curve, times(e, inverse(r))))
+				if signature := sideBySide(r, times(e, inverse(u)), size); same.key.Verify(input, signature) != nil || !same.verify(input, signature) {
+					t.Errorf("%x: got a signature refused that adds a point to itself", signature)
+				}
+				opposite := ecdsaPair(a.name, a.hash, privateKey(a.curve, new(big.Int).Neg(times(e, inverse(r)))))
+				if signature := sideBySide(r, u, size); opposite.key.Verify(input, signature) == nil || opposite.verify(input, signature) {
+					t.Errorf("%x: got a signature taken that leads to infinity", signature)
+				}
+			}
+		})
+	}
+}
+
+func TestAnECDSASignatureIsInRange(t *testing.T) {
+	for _, a := range ecdsaAlgorithms {
+		t.Run(a.name, func(t *testing.T) {
+			order, size := a.curve.Params().N, (a.curve.Params().BitSize+7)/8
+			p := ecdsaPair(a.name, a.hash, privateKey(a.curve, big.NewInt(7)))
+			input := []byte("header.payload")
+			good := p.sign(input)
+			r, s := new(big.Int).SetBytes(good[:size]), new(big.Int).SetBytes(good[size:])
+			zero, one, most := new(big.Int), big.NewInt(1), new(big.Int).Sub(order, big.NewInt(1))
+			for _, wrong := range [][2]*big.Int{{zero, s}, {r, zero}, {zero, zero}, {order, s}, {r, order}, {order, order}, {one, one}, {most, most}, {one, most}, {most, one}} {
+				if p.key.Verify(input, sideBySide(wrong[0], wrong[1], size)) == nil {
+					t.Errorf("got r = %x, s = %x taken", wrong[0], wrong[1])
+				}
+			}
+			// A second spelling fits where the number is small; of P-521 it always does.
+			for _, number := range []*big.Int{r, s} {
+				if number.Add(number, order); number.BitLen() <= 8*size && p.key.Verify(input, sideBySide(r, s, size)) == nil {
+					t.Error("a second spelling of a signature is taken: the order of the group was added to it")
+				}
+				number.Sub(number, order)
+			}
+			if p.key.Verify(input, sideBySide(r, new(big.Int).Sub(order, s), size)) != nil {
+				t.Error("the signature's twin is refused")
+			}
+		})
+	}
+}
+
+// TestAnEd25519KeyMayHaveAPartOfSmallOrder holds signatures of such keys against the standard library: without the cofactor some count, and most do not.
+func TestAnEd25519KeyMayHaveAPartOfSmallOrder(t *testing.T) {
+	torsion := must(new(edwards25519.Point).SetBytes(must(hex.DecodeString("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")))) // of order 8
+	secret := must(new(edwards25519.Scalar).SetUniformBytes(bytes.Repeat([]byte{3}, 64)))
+	public := new(edwards25519.Point).ScalarBaseMult(secret)
+	public.Add(public, torsion)
+	key := must(keyset.New("k", "EdDSA", ed25519.PublicKey(public.Bytes()), time.Time{}))
+	taken := 0
+	for n := range 200 {
+		input := []byte{byte(n)}
+		nonce := must(new(edwards25519.Scalar).SetUniformBytes(bytes.Repeat([]byte{byte(n), 1}, 32)))
+		spelled := new(edwards25519.Point).ScalarBaseMult(nonce).Bytes()
+		k := must(new(edwards25519.Scalar).SetUniformBytes(sum(crypto.SHA512, slices.Concat(spelled, public.Bytes(), input))))
+		signature := slices.Concat(spelled, new(edwards25519.Scalar).MultiplyAdd(k, secret, nonce).Bytes())
+		got, want := key.Verify(input, signature) == nil, ed25519.Verify(public.Bytes(), input, signature)
+		if got != want {
+			t.Errorf("%d: got %t, want %t", n, got, want)
+		}
+		if got {
+			taken++
+		}
+	}
+	if taken == 0 || taken > 100 {
+		t.Errorf("got %d of 200 signatures taken: the key is not what it was meant to be", taken)
+	}
+}
+
+func TestKeysThatAreOnlyReadArePreparedForNothing(t *testing.T) {
+	modulus := must(rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 8191)))
+	modulus.SetBit(modulus.SetBit(modulus, 8191, 1), 0, 1)
+	for _, tc := range []struct {
+		algorithm string
+		material  any
+		size      int    // of a signature
+		most      uint64 // bytes that reading it takes, less than what is prepared
+	}{
+		{"RS256", &rsa.PublicKey{N: modulus, E: 1<<31 - 1}, 1024, 64 << 10},
+		{"ES512", &must(ecdsa.GenerateKey(elliptic.P521(), rand.Reader)).PublicKey, 132, 24 << 10},
+	} {
+		t.Run(tc.algorithm, func(t *testing.T) {
+			var key *keyset.Key
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			const reads = 10
+			for range reads {
+				key = must(keyset.New("k", tc.algorithm, tc.material, time.Time{}))
+			}
+			runtime.ReadMemStats(&after)
+			if got := (after.TotalAlloc - before.TotalAlloc) / reads; got > tc.most {
+				t.Errorf("got a key that takes %d bytes to read, want %d at most", got, tc.most)
+			}
+			var all sync.WaitGroup
+			for range 8 { // the first signature may come more than once
+				all.Go(func() {
+					if key.Verify([]byte("header.payload"), bytes.Repeat([]byte{1}, tc.size)) == nil {
+						t.Error("got a made-up signature taken")
+					}
+				})
+			}
+			all.Wait()
+		})
+	}
 }
 
 // TestAnRSASignatureHoldsTheOneMessage has the private key sign what is nearly what it should: other paddings, digests of other hashes and with
