@@ -100,9 +100,9 @@ func (r *Reconciler) apply(ctx context.Context, pod *corev1.Pod, wanted string, 
 	}
 	target := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}
 	target.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
-	leave, err := r.turnstile.enter(ctx)
-	if err != nil {
-		return err
+	leave, ok := r.turnstile.enter(ctx, pod.Namespace)
+	if !ok { // unless this is the end, the pod comes again after the attempt's pause
+		return ctx.Err()
 	}
 	defer leave()
 	switch err := r.Client.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch)); {

@@ -41,7 +41,7 @@ var (
 // bench is one pod with a sidecar that says what it has read, under a reconciler whose clock is stepped by hand.
 type bench struct {
 	*testing.T
-	client     client.Client
+	client     client.WithWatch
 	wire       *controllertest.Wire
 	events     *events.FakeRecorder
 	clock      *clocktesting.FakePassiveClock

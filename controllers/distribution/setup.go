@@ -24,6 +24,10 @@ import (
 // either, by one name.
 const byVolume = "distribution/volume"
 
+// workers is how many pods are looked at at a time, and so the most pokes that can be under way. A pod that does not answer holds its worker for a second, and
+// there may be thousands behind one NetworkPolicy.
+const workers = 64
+
 // Setup registers the controller.
 func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &corev1.Pod{}, byVolume, shown); err != nil {
@@ -34,8 +38,7 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		For(&corev1.Pod{}, builder.WithPredicates(predicate.NewPredicateFuncs(ours), predicate.Funcs{UpdateFunc: matters})).
 		Watches(&corev1.ConfigMap{}, r.podsThatShow(), builder.WithPredicates(watched.AfterStart)).
 		Watches(&corev1.Secret{}, r.podsThatShow(), builder.OnlyMetadata, builder.WithPredicates(watched.AfterStart)).
-		// A pod that does not answer holds its worker for a second, and there may be thousands behind one NetworkPolicy.
-		WithOptions(controller.Options{MaxConcurrentReconciles: 64}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
 }
 

@@ -1,63 +1,231 @@
 package distribution_test
 
 import (
+	"context"
+	"encoding/json"
+	"encoding/pem"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
+	"time"
 
+	admissionv1 "k8s.io/api/admission/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers/distribution"
 	"github.com/latchkey-dev/latchkey/test/controllertest"
 )
 
-// crowd holds the first patches until as many have come as may be under way at a time.
-type crowd struct {
-	next http.RoundTripper
+// gatekeeper is a webhook of somebody else's, which the API server asks about each update of a namespace's pods.
+type gatekeeper struct {
+	*testing.T
 
-	mu                   sync.Mutex
-	under, most, patches int
-	full                 chan struct{} // closed when there have been as many
+	mu          sync.Mutex
+	asked       *sync.Cond
+	came        []time.Time   // since it was closed
+	under, most int           // that were held at a time
+	open        chan struct{} // nobody is held once this is closed
 }
 
-const mostPokes = 8
-
-func (c *crowd) RoundTrip(request *http.Request) (*http.Response, error) {
-	if request.Method != http.MethodPatch {
-		return c.next.RoundTrip(request)
+func (g *gatekeeper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var review admissionv1.AdmissionReview
+	if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+		g.Error(err)
+		return
 	}
-	c.mu.Lock()
-	c.under++
-	c.patches++
-	c.most = max(c.most, c.under)
-	if c.patches == mostPokes {
-		close(c.full)
+	g.mu.Lock()
+	g.came = append(g.came, time.Now())
+	g.under++
+	g.most = max(g.most, g.under)
+	open := g.open
+	g.asked.Broadcast()
+	g.mu.Unlock()
+	select {
+	case <-open:
+	case <-r.Context().Done(): // the API server waits for half a minute at most
 	}
-	c.mu.Unlock()
-	<-c.full
-	defer func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.under--
-	}()
-	return c.next.RoundTrip(request)
+	g.mu.Lock()
+	g.under--
+	g.mu.Unlock()
+	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
+	_ = json.NewEncoder(w).Encode(review) // the API server may have gone
 }
 
-func TestEightPodsArePokedAtATime(t *testing.T) {
+// guard has a gatekeeper asked about the bench's namespace, until the test ends. It is open.
+func (b *bench) guard() *gatekeeper {
+	b.Helper()
+	g := &gatekeeper{T: b.T, open: make(chan struct{})}
+	g.asked = sync.NewCond(&g.mu)
+	close(g.open)
+	server := httptest.NewTLSServer(g)
+	b.Cleanup(server.Close)
+	hook := &admissionregistrationv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: b.namespace},
+		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
+			Name: "gatekeeper.example.com",
+			ClientConfig: admissionregistrationv1.WebhookClientConfig{
+				URL: &server.URL, CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
+			},
+			Rules: []admissionregistrationv1.RuleWithOperations{{
+				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Update},
+				Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
+			}},
+			NamespaceSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: b.namespace}},
+			TimeoutSeconds:          ptr.To[int32](30),
+			FailurePolicy:           ptr.To(admissionregistrationv1.Fail),
+			SideEffects:             ptr.To(admissionregistrationv1.SideEffectClassNone),
+			AdmissionReviewVersions: []string{"v1"},
+		}},
+	}
+	b.must(b.client.Create(ctx, hook))
+	b.Cleanup(func() { b.must(b.client.Delete(ctx, hook)) })
+	probe := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"example.com/probe":"1"}}}`))
+	for deadline := time.Now().Add(time.Minute); g.count() == 0; { // the API server takes a moment to know it
+		if time.Now().After(deadline) {
+			b.Fatal("the webhook was not asked within a minute")
+		}
+		b.must(b.client.Patch(ctx, b.pod.DeepCopy(), probe, client.DryRunAll))
+	}
+	return g
+}
+
+func (g *gatekeeper) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.came)
+}
+
+// close has it hold whatever it is asked, until the function that it returns is called.
+func (g *gatekeeper) close() (open func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.came, g.open = nil, make(chan struct{})
+	open = sync.OnceFunc(func() { close(g.open) })
+	g.Cleanup(open)
+	return open
+}
+
+// await returns when it has been asked so often since it was closed.
+func (g *gatekeeper) await(often int) {
+	g.Helper()
+	var late bool
+	alarm := time.AfterFunc(time.Minute, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		late = true
+		g.asked.Broadcast()
+	})
+	defer alarm.Stop()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for len(g.came) < often {
+		if late {
+			g.Fatalf("the webhook was asked %d times within a minute, want %d", len(g.came), often)
+		}
+		g.asked.Wait()
+	}
+}
+
+// lead runs the controller in a manager, until the test or stop ends it.
+func lead(t *testing.T) (stop func()) {
+	t.Helper()
+	fast := rest.CopyConfig(controllertest.Config())
+	fast.QPS = -1
+	mgr, err := ctrl.NewManager(fast, ctrl.Options{
+		Scheme:     controllertest.Scheme(t),
+		Metrics:    server.Options{BindAddress: "0"},
+		Controller: config.Controller{SkipNameValidation: ptr.To(true)}, // several managers, in this process
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &distribution.Reconciler{Client: mgr.GetClient(), Known: mgr.GetCache(), Clock: clock.RealClock{}, Events: mgr.GetEventRecorder("latchkey")}
+	if err := r.Setup(mgr); err != nil {
+		t.Fatal(err)
+	}
+	running, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(running) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the manager stopped with %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// crowd makes pods like the bench's, more than there are workers. Each says that it has what they show now.
+func (b *bench) crowd() {
+	b.Helper()
+	b.listen(15020)
+	b.says("latchkey-bundle", "applied", b.configMap("one"))
+	b.like(70)
+}
+
+// awaitPokes returns when each of the bench's pods has been poked.
+func (b *bench) awaitPokes() {
+	b.Helper()
+	var pods corev1.PodList
+	b.must(b.client.List(ctx, &pods, client.InNamespace(b.namespace)))
+	for i := range pods.Items {
+		controllertest.Await(b.T, b.client, &corev1.PodList{}, &pods.Items[i], func(pod *corev1.Pod) bool {
+			return pod.Annotations[v1alpha1.AnnotationVolumes] != ""
+		})
+	}
+}
+
+func TestPokesThatAWebhookHoldsUpHoldUpNoOthers(t *testing.T) {
+	slow, quick := newBench(t, injected, bundleVolume()), newBench(t, injected, bundleVolume())
+	slow.crowd()
+	quick.listen(15020)
+	quick.says("latchkey-bundle", "applied", quick.configMap("one"))
+	webhook := slow.guard()
+	lead(t)
+
+	open := webhook.close()
+	start := time.Now()
+	slow.configMap("two")
+	webhook.await(20)
+	quick.configMap("two")
+	quick.awaitPokes()
+	open()
+	slow.awaitPokes()
+
+	webhook.mu.Lock()
+	defer webhook.mu.Unlock()
+	for i, came := range webhook.came[:20] {
+		if got, least := came.Sub(start), time.Duration(i/8)*250*time.Millisecond; got < least {
+			t.Errorf("poke %d came after %s, want eight for each quarter of a second in which none is answered", i+1, got)
+		}
+	}
+	if got, most := webhook.most, 31; got > most {
+		t.Errorf("got %d pokes of the namespace under way, want %d at most, half of the workers", got, most)
+	}
+}
+
+func TestAManagerThatTakesOverPokesThePodsThatWaited(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
-	b.configMap("one")
-	crowd := &crowd{full: make(chan struct{})}
-	config := rest.CopyConfig(controllertest.Config())
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { crowd.next = next; return crowd })
-	c, _ := controllertest.Client(t, config)
-	r := &distribution.Reconciler{Client: c, Known: c, Clock: b.clock, Events: b.events}
-
-	const pods = 40
-	requests := b.like(pods)
-	for range 2 { // a ready pod that does not answer is asked twice
-		b.together(r, requests)
-	}
-	if crowd.patches != pods || crowd.most != mostPokes {
-		t.Errorf("got %d pokes, %d of them at a time; want %d, and %d", crowd.patches, crowd.most, pods, mostPokes)
-	}
+	b.crowd()
+	webhook := b.guard()
+	stop := lead(t)
+	open := webhook.close()
+	b.configMap("two")
+	webhook.await(10)
+	stop() // nothing that is held, or waits, keeps it
+	lead(t)
+	open()
+	b.awaitPokes()
 }
