@@ -39,10 +39,16 @@ func prepareFind(ctx context.Context, read *sql.DB) (all []*sql.Stmt, _ error) {
 	return all, nil
 }
 
-// findAll answers all of a batch.
+// findAll answers all of a batch. When a statement fails, each is looked up alone: what one asks for may lie on a damaged page, and the others do not pay for it.
 func (s *Store) findAll(batch []*askedFind) {
 	for part := range slices.Chunk(batch, mostFound) {
 		found, err := s.findTogether(part)
+		if err != nil && len(part) > 1 {
+			for i := range part {
+				s.findAll(part[i : i+1])
+			}
+			continue
+		}
 		for _, each := range part {
 			one, there := found[each.Question]
 			switch {
