@@ -23,14 +23,14 @@ type finder = store.Together[store.SessionID, store.Session]
 type askedFind = store.Asked[store.SessionID, store.Session]
 
 // prepareFind makes the statements that find up to 1, 2, 4 and more sessions.
-func prepareFind(ctx context.Context, read *sql.DB) (all []*sql.Stmt, _ error) {
+func prepareFind(ctx context.Context, look *sql.DB) (all []*sql.Stmt, _ error) {
 	const text = `SELECT id, user_name, secret, counter, created_at, rotated_at, access_until, address, user_agent, data FROM `
 	for size := 1; size <= mostFound; size *= 2 {
 		from := `sessions WHERE id = ?`
 		if size > 1 { // in this order: the few look for their like among the many
 			from = `(VALUES (?)` + strings.Repeat(`, (?)`, size-1) + `) AS asked CROSS JOIN sessions ON id = asked.column1`
 		}
-		statement, err := read.PrepareContext(ctx, text+from) //nolint:sqlclosecheck // closed with the database
+		statement, err := look.PrepareContext(ctx, text+from) //nolint:sqlclosecheck // closed with the database
 		if err != nil {
 			return nil, err
 		}

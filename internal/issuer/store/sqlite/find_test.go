@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/latchkey-dev/latchkey/internal/issuer/store"
@@ -82,4 +84,45 @@ func TestASessionThatCannotBeReadCostsTheOthersNothing(t *testing.T) {
 		}
 	}
 	wg.Wait()
+}
+
+// Whoever is signed in may list their sessions as often as they like. Who has the next turn at a connection is drawn by lot: if look-ups took part in that, all of them
+// together would be one among a hundred.
+func TestLookUpsDoNotWaitBehindLists(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4)) // with one, the processor is what all wait for
+	s := opened(t, filepath.Join(t.TempDir(), "sessions.db"))
+	var one store.Session
+	for range 60 { // a list takes a while, so that they wait for connections
+		one = created(t, s, store.Session{User: "alice"})
+	}
+	const listing, finds = 100, 50
+	var enough atomic.Bool
+	var lists atomic.Int64
+	all := make(chan struct{})
+	var wg sync.WaitGroup
+	for range listing {
+		wg.Go(func() {
+			for done := false; !done; done = enough.Load() {
+				if _, err := s.List(t.Context(), one.User); err != nil {
+					t.Error(err)
+				}
+				if lists.Add(1) == listing {
+					close(all)
+				}
+			}
+		})
+	}
+	<-all
+	before := lists.Load()
+	for range finds {
+		if _, err := s.Find(t.Context(), one.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	passed := lists.Load() - before
+	enough.Store(true)
+	wg.Wait()
+	if most := int64(finds * listing / 4); passed > most {
+		t.Errorf("%d lists went past %d look-ups, want %d at most", passed, finds, most)
+	}
 }

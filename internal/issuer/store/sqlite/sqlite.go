@@ -21,8 +21,8 @@ import (
 	"github.com/latchkey-dev/latchkey/internal/revocation"
 )
 
-// readers is how many connections read at once.
-const readers = 4
+// readers is how many connections read at once, beside the one that looks sessions up.
+const readers = 3
 
 // busy is how long to wait for another process, in milliseconds: the one that is being replaced. SQLite gives the lock to whoever happens to look, so on a slow disk it may
 // take a while.
@@ -33,9 +33,10 @@ type Store struct {
 	path  string
 	write *sql.DB // one connection
 	read  *sql.DB
+	look  *sql.DB // one connection, for find alone: turns are drawn by lot, and all whom finds asks for would be one among those who list
 
-	changes *group // by write
-	finds   *finder
+	changes *group  // by write
+	finds   *finder // by look
 
 	find                                                      []*sql.Stmt // prepareFind
 	list, rotate, extend, stream, revocations, count, uncount *sql.Stmt
@@ -87,9 +88,11 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 	if _, err = s.write.ExecContext(ctx, `UPDATE revocation_stream SET last = max(last, ?)`, time.Now().UnixMicro()); err != nil {
 		return nil, err
 	}
-	if s.read, err = connect(path, readers, url.Values{
-		"_pragma": {busy, "query_only(1)", "trusted_schema(0)"},
-	}); err != nil {
+	reading := url.Values{"_pragma": {busy, "query_only(1)", "trusted_schema(0)"}}
+	if s.read, err = connect(path, readers, reading); err != nil {
+		return nil, err
+	}
+	if s.look, err = connect(path, 1, reading); err != nil {
 		return nil, err
 	}
 	for _, p := range []struct {
@@ -113,7 +116,7 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 			return nil, err
 		}
 	}
-	if s.find, err = prepareFind(ctx, s.read); err != nil {
+	if s.find, err = prepareFind(ctx, s.look); err != nil {
 		return nil, err
 	}
 	s.changes = newGroup(s.write) //nolint:contextcheck // it outlives ctx
@@ -139,7 +142,7 @@ func (s *Store) Close() error {
 		s.finds.Wait()
 	}
 	var faults []error
-	for _, db := range []*sql.DB{s.read, s.write} { // the last connection to close folds the WAL into the file
+	for _, db := range []*sql.DB{s.look, s.read, s.write} { // the last connection to close folds the WAL into the file
 		if db != nil {
 			faults = append(faults, db.Close())
 		}
