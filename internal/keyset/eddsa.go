@@ -22,11 +22,11 @@ func (p edwardsPoint) Add(a, b edwardsPoint) edwardsPoint {
 
 func (p edwardsPoint) Double(a edwardsPoint) edwardsPoint { return p.Add(a, a) }
 
-// edwardsPointOf returns the point that the key spells.
+// edwardsPointOf returns the point that the key spells, of which there is one spelling (RFC 8032 section 5.1.3); SetBytes takes others too.
 func edwardsPointOf(key ed25519.PublicKey) (edwardsPoint, error) {
 	p, err := new(edwards25519.Point).SetBytes(key)
-	if err != nil {
-		return edwardsPoint{}, errors.New("x: the point is not on the curve")
+	if err != nil || !bytes.Equal(p.Bytes(), key) {
+		return edwardsPoint{}, errors.New("x: spells no point of the curve")
 	}
 	if new(edwards25519.Point).MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 1 {
 		return edwardsPoint{}, errors.New("x: is a point of small order, with which anybody can sign")

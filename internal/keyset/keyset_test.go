@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -124,7 +125,8 @@ func TestParseRefuses(t *testing.T) {
 		{"a coordinate that is too short", document(with(ecJWK(), "x", "AAAA")), "keys[0].x: is 3 bytes long; P-256 wants 32"},
 		{"an EC key without y", document(with(ecJWK(), "y", nil)), "keys[0].y: is missing"},
 		{"an Ed25519 key that is too short", document(with(okpJWK(), "x", "AAAA")), "keys[0].x: is 3 bytes long; Ed25519 wants 32"},
-		{"an Ed25519 key that is no point", document(with(okpJWK(), "x", base64url.Encode(append([]byte{2}, make([]byte, 31)...)))), "keys[0].x: the point is not on the curve"},
+		{"an Ed25519 key that is no point", document(with(okpJWK(), "x", base64url.Encode(append([]byte{2}, make([]byte, 31)...)))), "keys[0].x: spells no point of the curve"},
+		{"an Ed25519 key in another spelling", document(with(okpJWK(), "x", base64url.Encode(slices.Concat([]byte{0xf0}, bytes.Repeat([]byte{0xff}, 30), []byte{0x7f})))), "keys[0].x: spells no point of the curve"}, // of the point that 3 spells
 		{"an Ed25519 key with which anybody can sign", document(with(okpJWK(), "x", base64url.Encode(append([]byte{1}, make([]byte, 31)...)))), "keys[0].x: is a point of small order"},
 		{"key_ops that is no array", document(with(ecJWK(), "key_ops", "verify")), "keys[0].key_ops: must be an array"},
 		{"key_ops with a number", document(with(ecJWK(), "key_ops", []any{1})), "keys[0].key_ops: must be an array of strings"},
