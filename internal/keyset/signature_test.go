@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"filippo.io/edwards25519"
+	"filippo.io/nistec"
 
 	"github.com/latchkey-dev/latchkey/internal/keyset"
 )
@@ -138,7 +139,7 @@ func TestASignatureCountsIfTheStandardLibrarySaysSo(t *testing.T) {
 func mutations(good []byte) [][]byte {
 	zero, half := make([]byte, len(good)), len(good)/2
 	list := [][]byte{
-		nil, {0}, zero, bytes.Repeat([]byte{0xff}, len(good)), good[:len(good)-1], good[1:], append([]byte{0}, good...), append(bytes.Clone(good), 0),
+		nil, {0}, zero, bytes.Repeat([]byte{0xff}, len(good)), good[:len(good)-1], good[1:], append([]byte{0}, good...), append(bytes.Clone(good), 0), slices.Concat(good[:half], []byte{0}, good[half:]),
 		append(bytes.Clone(zero[:half]), good[half:]...), append(bytes.Clone(good[:half]), zero[half:]...), append(bytes.Clone(good[half:]), good[:half]...),
 	}
 	for i := range good {
@@ -243,6 +244,46 @@ func TestAnECDSASignatureMayLeadAnywhere(t *testing.T) {
 	}
 }
 
+func TestTheXCoordinateMayBeAboveTheOrder(t *testing.T) {
+	t.Run("ES256", func(t *testing.T) { testXAboveTheOrder(t, 0, nistec.NewP256Point) })
+	t.Run("ES384", func(t *testing.T) { testXAboveTheOrder(t, 1, nistec.NewP384Point) })
+	t.Run("ES512", func(t *testing.T) { testXAboveTheOrder(t, 2, nistec.NewP521Point) })
+}
+
+type nistPoint[P any] interface {
+	Add(p, q P) P
+	SetBytes(encoded []byte) (P, error)
+	ScalarMult(p P, number []byte) (P, error)
+	ScalarBaseMult(number []byte) (P, error)
+	Bytes() []byte
+}
+
+// testXAboveTheOrder makes the key whose signature leads to a point that nobody meets by chance: its x coordinate is not r, but r and the order.
+func testXAboveTheOrder[P nistPoint[P]](t *testing.T, which int, newPoint func() P) {
+	a := ecdsaAlgorithms[which]
+	order, size := a.curve.Params().N, (a.curve.Params().BitSize+7)/8
+	x, point := new(big.Int).Set(order), newPoint()
+	for found := false; !found; {
+		_, err := point.SetBytes(append([]byte{2}, x.Add(x, big.NewInt(1)).FillBytes(make([]byte, size))...))
+		found = err == nil
+	}
+	r, s, input := new(big.Int).Sub(x, order), big.NewInt(7), []byte("header.payload")
+	overR := func(number *big.Int) []byte {
+		number = new(big.Int).Mul(number, new(big.Int).ModInverse(r, order))
+		return number.Mod(number, order).FillBytes(make([]byte, size))
+	}
+	q := must(newPoint().ScalarBaseMult(overR(new(big.Int).Neg(new(big.Int).SetBytes(sum(a.hash, input))))))
+	q.Add(q, must(newPoint().ScalarMult(point, overR(s))))
+	public := must(ecdsa.ParseUncompressedPublicKey(a.curve, q.Bytes()))
+	key := must(keyset.New("k", a.name, public, time.Time{}))
+	if key.Verify(input, sideBySide(r, s, size)) != nil || !ecdsa.Verify(public, sum(a.hash, input), r, s) {
+		t.Error("got the signature refused")
+	}
+	if key.Verify(input, sideBySide(x, s, size)) == nil {
+		t.Error("got the x coordinate itself taken for r")
+	}
+}
+
 func TestAnECDSASignatureIsInRange(t *testing.T) {
 	for _, a := range ecdsaAlgorithms {
 		t.Run(a.name, func(t *testing.T) {
@@ -271,9 +312,47 @@ func TestAnECDSASignatureIsInRange(t *testing.T) {
 	}
 }
 
+// torsion is a point of order 8.
+var torsion = must(new(edwards25519.Point).SetBytes(must(hex.DecodeString("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"))))
+
+func TestNoEd25519KeyIsOfSmallOrder(t *testing.T) {
+	for n, p := 1, edwards25519.NewIdentityPoint(); n <= 8; n++ {
+		p.Add(p, torsion)
+		if key, err := keyset.New("k", "EdDSA", ed25519.PublicKey(p.Bytes()), time.Time{}); err == nil {
+			t.Errorf("%d: got %v, with which anybody can sign", n, key)
+		}
+	}
+}
+
+// TestAPointHasOneSpelling signs with the number whose point is the neutral one, 1, and spells it as the signer alone can: without modulus, and with a sign.
+func TestAPointHasOneSpelling(t *testing.T) {
+	secret := must(new(edwards25519.Scalar).SetUniformBytes(bytes.Repeat([]byte{3}, 64)))
+	public := new(edwards25519.Point).ScalarBaseMult(secret).Bytes()
+	key := must(keyset.New("k", "EdDSA", ed25519.PublicKey(public), time.Time{}))
+	input, middle := []byte("header.payload"), make([]byte, 30)
+	full := bytes.Repeat([]byte{0xff}, 30)
+	for _, tc := range []struct {
+		name    string
+		spelled []byte
+		want    bool
+	}{
+		{"1", slices.Concat([]byte{1}, middle, []byte{0}), true},
+		{"1 with a sign", slices.Concat([]byte{1}, middle, []byte{0x80}), false},
+		{"1 and the modulus", slices.Concat([]byte{0xee}, full, []byte{0x7f}), false},
+		{"1 and the modulus with a sign", slices.Concat([]byte{0xee}, full, []byte{0xff}), false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			k := must(new(edwards25519.Scalar).SetUniformBytes(sum(crypto.SHA512, slices.Concat(tc.spelled, public, input))))
+			signature := slices.Concat(tc.spelled, new(edwards25519.Scalar).Multiply(k, secret).Bytes())
+			if got := key.Verify(input, signature) == nil; got != tc.want || got != ed25519.Verify(public, input, signature) {
+				t.Errorf("got %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
+
 // TestAnEd25519KeyMayHaveAPartOfSmallOrder holds signatures of such keys against the standard library: without the cofactor some count, and most do not.
 func TestAnEd25519KeyMayHaveAPartOfSmallOrder(t *testing.T) {
-	torsion := must(new(edwards25519.Point).SetBytes(must(hex.DecodeString("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")))) // of order 8
 	secret := must(new(edwards25519.Scalar).SetUniformBytes(bytes.Repeat([]byte{3}, 64)))
 	public := new(edwards25519.Point).ScalarBaseMult(secret)
 	public.Add(public, torsion)
@@ -309,6 +388,7 @@ func TestKeysThatAreOnlyReadArePreparedForNothing(t *testing.T) {
 	}{
 		{"RS256", &rsa.PublicKey{N: modulus, E: 1<<31 - 1}, 1024, 64 << 10},
 		{"ES512", &must(ecdsa.GenerateKey(elliptic.P521(), rand.Reader)).PublicKey, 132, 24 << 10},
+		{"EdDSA", ed25519.PublicKey(edwards25519.NewGeneratorPoint().Bytes()), 64, 12 << 10},
 	} {
 		t.Run(tc.algorithm, func(t *testing.T) {
 			var key *keyset.Key
@@ -331,6 +411,23 @@ func TestKeysThatAreOnlyReadArePreparedForNothing(t *testing.T) {
 				})
 			}
 			all.Wait()
+		})
+	}
+}
+
+func TestAKeyAndItsCopiesArePreparedOnce(t *testing.T) {
+	for _, p := range pairs() {
+		if p.algorithm != "ES256" && p.algorithm != "EdDSA" { // the others make more garbage with every signature, or have nothing prepared that could be counted
+			continue
+		}
+		t.Run(p.algorithm, func(t *testing.T) {
+			input := []byte("header.payload")
+			signature := p.sign(input)
+			_ = p.key.Verify(input, signature)
+			const most = 60 // to prepare takes more
+			if got := testing.AllocsPerRun(10, func() { _ = p.key.Until(time.Unix(1, 0)).Verify(input, signature) }); got > most {
+				t.Errorf("got a check that allocates %v times, want %d at most", got, most)
+			}
 		})
 	}
 }
