@@ -31,18 +31,22 @@ type Reconciler struct {
 	// Ledger gets what pods say. Optional.
 	Ledger *applied.Ledger
 
-	// poked remembers when a pod was poked; the annotation has the rest. A manager that starts anew knows no times and pokes pods that
-	// are behind once more than needed.
-	mu    sync.Mutex
-	poked map[types.NamespacedName]poke
-	// told remembers the hash of the files, by volume, that a pod has rejected and that was told of.
-	told map[types.NamespacedName]map[string]string
-	// silent are the ready pods that did not answer when they were asked last.
-	silent map[types.NamespacedName]bool
-
+	memories  sync.Map // of types.NamespacedName: *memory
 	hashes    hashes
 	reading   singleflight.Group
 	turnstile turnstile
+}
+
+// memory is what is remembered of a pod until it is gone, or another has its name.
+type memory struct {
+	uid types.UID
+	// poked is the last poke. A manager that starts anew reads it in the annotation, does not know when it was, and pokes pods that are behind once more
+	// than needed.
+	poked poke
+	// told is the hash of the files, by volume, that the pod has rejected and that was told of.
+	told map[string]string
+	// silent is a ready pod that did not answer when it was asked last.
+	silent bool
 }
 
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch
@@ -60,34 +64,35 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		r.forget(request.NamespacedName)
 		return reconcile.Result{}, nil
 	}
+	known := r.memory(pod)
 	wanted, err := r.wanted(ctx, pod)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	found := state{wanted: digest(wanted), ready: applied.Ready(pod), last: r.lastPoke(pod)}
+	found := state{wanted: digest(wanted), ready: applied.Ready(pod), last: known.poked}
 	if !found.outrun() {
 		report, heard := applied.Ask(ctx, pod)
-		if r.onceSilent(pod, heard) {
+		if known.onceSilent(found.ready, heard) {
 			return reconcile.Result{RequeueAfter: askSilent}, nil
 		}
 		if r.Ledger != nil {
 			r.Ledger.Note(pod, report)
 		}
 		if heard {
-			r.tell(ctx, pod, report.Rejections(wanted))
+			r.tell(ctx, pod, known.untold(report.Rejections(wanted)))
 		}
 		found.heard, found.arrived = heard, heard && report.Has(wanted)
 	}
 	now := r.Clock.Now()
 	next := decide(now, found)
-	if err := r.apply(ctx, pod, found.wanted, next, now); err != nil {
+	if err := r.apply(ctx, pod, known, found.wanted, next, now); err != nil {
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: next.after}, nil
 }
 
 // apply pokes the pod if that was decided. The patch names the pod's uid, so that it never lands on a later pod of the same name.
-func (r *Reconciler) apply(ctx context.Context, pod *corev1.Pod, wanted string, next action, now time.Time) error {
+func (r *Reconciler) apply(ctx context.Context, pod *corev1.Pod, known *memory, wanted string, next action, now time.Time) error {
 	if next.poke == 0 {
 		return nil
 	}
@@ -112,55 +117,32 @@ func (r *Reconciler) apply(ctx context.Context, pod *corev1.Pod, wanted string, 
 		return fmt.Errorf("poke the pod: %w", err)
 	}
 	pokes.Inc()
-	r.remember(client.ObjectKeyFromObject(pod), poke{wanted: wanted, attempt: next.poke, at: now})
+	known.poked = poke{wanted: wanted, attempt: next.poke, at: now}
 	return nil
 }
 
 // onceSilent says whether a ready pod has not answered, but did so the time before, or was not asked yet. Most likely it is in step, and this
 // machine or that one is busy: a manager that takes over asks all pods of the cluster.
-func (r *Reconciler) onceSilent(pod *corev1.Pod, heard bool) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (m *memory) onceSilent(ready, heard bool) bool {
+	before := m.silent
+	m.silent = ready && !heard
+	return m.silent && !before
+}
+
+// memory returns what is remembered of a pod. Nobody else uses it meanwhile: no two workers have the same pod.
+func (r *Reconciler) memory(pod *corev1.Pod) *memory {
 	key := client.ObjectKeyFromObject(pod)
-	if heard || !applied.Ready(pod) {
-		delete(r.silent, key)
-		return false
+	if found, ok := r.memories.Load(key); ok && found.(*memory).uid == pod.UID {
+		return found.(*memory)
 	}
-	if r.silent[key] {
-		return false
-	}
-	if r.silent == nil {
-		r.silent = map[types.NamespacedName]bool{}
-	}
-	r.silent[key] = true
-	return true
-}
-
-// lastPoke returns the last poke of the pod: from memory, which knows when it was, or else from the annotation.
-func (r *Reconciler) lastPoke(pod *corev1.Pod) poke {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if last, ok := r.poked[client.ObjectKeyFromObject(pod)]; ok {
-		return last
-	}
-	return parsePoke(pod.Annotations[v1alpha1.AnnotationVolumes])
-}
-
-func (r *Reconciler) remember(pod types.NamespacedName, last poke) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.poked == nil {
-		r.poked = map[types.NamespacedName]poke{}
-	}
-	r.poked[pod] = last
+	r.forget(key)
+	known := &memory{uid: pod.UID, poked: parsePoke(pod.Annotations[v1alpha1.AnnotationVolumes])}
+	r.memories.Store(key, known)
+	return known
 }
 
 func (r *Reconciler) forget(pod types.NamespacedName) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.poked, pod)
-	delete(r.told, pod)
-	delete(r.silent, pod)
+	r.memories.Delete(pod)
 	if r.Ledger != nil {
 		r.Ledger.Forget(pod)
 	}

@@ -529,15 +529,20 @@ func TestTrimKeepsWhatIsReadAndNothingElse(t *testing.T) {
 	}
 }
 
+// replace puts another pod, which does not run yet, into the place of the bench's.
+func (b *bench) replace() {
+	b.must(b.client.Delete(ctx, b.pod, client.GracePeriodSeconds(0)))
+	b.pod.ResourceVersion, b.pod.UID, b.pod.Annotations = "", "", nil
+	b.must(b.client.Create(ctx, b.pod))
+}
+
 func TestAPodThatIsReplacedWhileItIsAskedIsNoFault(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
 	b.configMap("one")
 	listener, err := net.Listen("tcp", b.pod.Status.PodIP+":15020")
 	b.must(err)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		b.must(b.client.Delete(ctx, b.pod, client.GracePeriodSeconds(0)))
-		b.pod.ResourceVersion, b.pod.UID = "", ""
-		b.must(b.client.Create(ctx, b.pod))
+		b.replace()
 		_, _ = w.Write([]byte("{}"))
 	}))
 	b.must(server.Listener.Close())
@@ -547,5 +552,22 @@ func TestAPodThatIsReplacedWhileItIsAskedIsNoFault(t *testing.T) {
 	b.reconcile() // fails the test on an error
 	if got := b.poke(); got != "" {
 		t.Errorf("got poke %s on a pod that was not asked, want none", got)
+	}
+}
+
+// The pods of a StatefulSet keep their names.
+func TestWhatIsKnownOfAPodIsNotBelievedOfTheNextOfItsName(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	b.listen(15020)
+	b.configMap("one")
+	for range 5 {
+		b.clock.SetTime(b.clock.Now().Add(b.reconcile().RequeueAfter))
+	}
+	address := b.pod.Status.PodIP
+	b.replace() // between two looks: the one before was held up
+	b.run(address, corev1.ConditionTrue)
+	b.clock.SetTime(b.clock.Now().Add(-time.Second))
+	if result := b.reconcile(); b.poke() != "#1" || result.RequeueAfter != time.Second {
+		t.Errorf("got poke %q and the next look after %s, want #1 and %s", b.poke(), result.RequeueAfter, time.Second)
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/latchkey-dev/latchkey/internal/applied"
@@ -19,8 +17,8 @@ const eventFilesRejected = "FilesRejected"
 
 // tell makes visible what a pod has rejected: once for each content of a volume, until the pod takes another or is gone. A manager that
 // starts anew tells of it once more.
-func (r *Reconciler) tell(ctx context.Context, pod *corev1.Pod, rejections []applied.Rejection) {
-	for _, rejection := range r.untold(pod, rejections) {
+func (r *Reconciler) tell(ctx context.Context, pod *corev1.Pod, untold []applied.Rejection) {
+	for _, rejection := range untold {
 		// The action keeps events apart that would be counted as one. The hash is one of ours; the words are the pod's.
 		action, note := rejection.Volume+"/"+rejection.Hash[:12], transition.Note(rejection.Volume+": "+plain(rejection.Error))
 		r.Events.Eventf(pod, nil, corev1.EventTypeWarning, eventFilesRejected, action, "%s", note)
@@ -30,27 +28,19 @@ func (r *Reconciler) tell(ctx context.Context, pod *corev1.Pod, rejections []app
 }
 
 // untold returns the rejections that were not told of yet, and remembers those that are left.
-func (r *Reconciler) untold(pod *corev1.Pod, rejections []applied.Rejection) []applied.Rejection {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	key := client.ObjectKeyFromObject(pod)
-	before := r.told[key]
-	delete(r.told, key)
-	if len(rejections) == 0 {
-		return nil
-	}
+func (m *memory) untold(rejections []applied.Rejection) []applied.Rejection {
+	before := m.told
+	m.told = nil
 	var untold []applied.Rejection
-	now := map[string]string{}
 	for _, rejection := range rejections {
-		now[rejection.Volume] = rejection.Hash
+		if m.told == nil {
+			m.told = map[string]string{}
+		}
+		m.told[rejection.Volume] = rejection.Hash
 		if before[rejection.Volume] != rejection.Hash {
 			untold = append(untold, rejection)
 		}
 	}
-	if r.told == nil {
-		r.told = map[types.NamespacedName]map[string]string{}
-	}
-	r.told[key] = now
 	return untold
 }
 
