@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/singleflight"
 	corev1 "k8s.io/api/core/v1"
@@ -83,16 +82,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		}
 		found.heard, found.arrived = heard, heard && report.Has(wanted)
 	}
-	now := r.Clock.Now()
-	next := decide(now, found)
-	if err := r.apply(ctx, pod, known, found.wanted, next, now); err != nil {
+	next := decide(r.Clock.Now(), found)
+	if err := r.apply(ctx, pod, known, found.wanted, next); err != nil {
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: next.after}, nil
 }
 
 // apply pokes the pod if that was decided. The patch names the pod's uid, so that it never lands on a later pod of the same name.
-func (r *Reconciler) apply(ctx context.Context, pod *corev1.Pod, known *memory, wanted string, next action, now time.Time) error {
+func (r *Reconciler) apply(ctx context.Context, pod *corev1.Pod, known *memory, wanted string, next action) error {
 	if next.poke == 0 {
 		return nil
 	}
@@ -117,7 +115,7 @@ func (r *Reconciler) apply(ctx context.Context, pod *corev1.Pod, known *memory, 
 		return fmt.Errorf("poke the pod: %w", err)
 	}
 	pokes.Inc()
-	known.poked = poke{wanted: wanted, attempt: next.poke, at: now}
+	known.poked = poke{wanted: wanted, attempt: next.poke, at: r.Clock.Now()} // which may be long after it was decided
 	return nil
 }
 

@@ -57,8 +57,8 @@ func (g *gatekeeper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	g.mu.Lock()
 	g.under--
-	g.mu.Unlock()
 	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
+	g.mu.Unlock()
 	_ = json.NewEncoder(w).Encode(review) // the API server may have gone
 }
 
@@ -167,12 +167,12 @@ func lead(t *testing.T) (stop func()) {
 	return stop
 }
 
-// crowd makes pods like the bench's, more than there are workers. Each says that it has what they show now.
-func (b *bench) crowd() {
+// crowd makes more pods like the bench's. Each says that it has what they show now.
+func (b *bench) crowd(more int) {
 	b.Helper()
 	b.listen(15020)
 	b.says("latchkey-bundle", "applied", b.configMap("one"))
-	b.like(70)
+	b.like(more)
 }
 
 // awaitPokes returns when each of the bench's pods has been poked.
@@ -189,9 +189,8 @@ func (b *bench) awaitPokes() {
 
 func TestPokesThatAWebhookHoldsUpHoldUpNoOthers(t *testing.T) {
 	slow, quick := newBench(t, injected, bundleVolume()), newBench(t, injected, bundleVolume())
-	slow.crowd()
-	quick.listen(15020)
-	quick.says("latchkey-bundle", "applied", quick.configMap("one"))
+	slow.crowd(70) // there are 64 workers
+	quick.crowd(0)
 	webhook := slow.guard()
 	lead(t)
 
@@ -218,7 +217,7 @@ func TestPokesThatAWebhookHoldsUpHoldUpNoOthers(t *testing.T) {
 
 func TestAManagerThatTakesOverPokesThePodsThatWaited(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
-	b.crowd()
+	b.crowd(70)
 	webhook := b.guard()
 	stop := lead(t)
 	open := webhook.close()
@@ -228,4 +227,31 @@ func TestAManagerThatTakesOverPokesThePodsThatWaited(t *testing.T) {
 	lead(t)
 	open()
 	b.awaitPokes()
+}
+
+// wire is what requests go over.
+type wire func(*http.Request) (*http.Response, error)
+
+func (w wire) RoundTrip(request *http.Request) (*http.Response, error) { return w(request) }
+
+func TestThePauseAfterAPokeBeginsWhenItIsAnswered(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	b.crowd(0)
+	config := rest.CopyConfig(controllertest.Config())
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return wire(func(request *http.Request) (*http.Response, error) {
+			if request.Method == http.MethodPatch {
+				b.clock.SetTime(b.clock.Now().Add(10 * time.Second))
+			}
+			return next.RoundTrip(request)
+		})
+	})
+	c, _ := controllertest.Client(t, config)
+	b.reconciler = &distribution.Reconciler{Client: c, Known: c, Clock: b.clock, Events: b.events}
+	b.configMap("two")
+	b.reconcile()
+	b.configMap("three")
+	if got, want := b.reconcile().RequeueAfter, 250*time.Millisecond; got != want {
+		t.Errorf("got the next look after %s, want %s", got, want)
+	}
 }
