@@ -109,14 +109,20 @@ func (r *Reconciler) apply(ctx context.Context, pod *corev1.Pod, known *memory, 
 	}
 	defer leave()
 	switch err := r.Client.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch)); {
-	case apierrors.IsNotFound(err), apierrors.IsConflict(err), apierrors.IsInvalid(err):
-		return nil // the pod is gone; what has its name now has another uid, which the API server calls invalid, and wakes us itself
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err), hasAnotherUID(err):
+		return nil // the pod is gone; what has its name now wakes us itself
 	case err != nil:
 		return fmt.Errorf("poke the pod: %w", err)
 	}
 	pokes.Inc()
 	known.poked = poke{wanted: wanted, attempt: next.poke, at: r.Clock.Now()} // which may be long after it was decided
 	return nil
+}
+
+// hasAnotherUID says whether the API server refuses a patch for the uid in it. What else it calls invalid is most likely what a webhook makes of the pod.
+func hasAnotherUID(err error) bool {
+	cause, ok := apierrors.StatusCause(err, metav1.CauseTypeFieldValueInvalid)
+	return ok && cause.Field == "metadata.uid"
 }
 
 // onceSilent says whether a ready pod has not answered, but did so the time before, or was not asked yet. Most likely it is in step, and this

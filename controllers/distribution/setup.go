@@ -4,8 +4,10 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,7 +40,13 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 		For(&corev1.Pod{}, builder.WithPredicates(predicate.NewPredicateFuncs(ours), predicate.Funcs{UpdateFunc: matters})).
 		Watches(&corev1.ConfigMap{}, r.podsThatShow(), builder.WithPredicates(watched.AfterStart)).
 		Watches(&corev1.Secret{}, r.podsThatShow(), builder.OnlyMetadata, builder.WithPredicates(watched.AfterStart)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: workers,
+			// No limit for all together, which by default is ten a second: when the API server is back, there may be thousands to be told.
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minPause, maxPause),
+			// An API server answers within 34 s. What stands before it may never do so.
+			ReconciliationTimeout: time.Minute,
+		}).
 		Complete(r)
 }
 

@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
 	"github.com/latchkey-dev/latchkey/controllers/distribution"
@@ -36,6 +40,7 @@ type gatekeeper struct {
 	came        []time.Time   // since it was closed
 	under, most int           // that were held at a time
 	open        chan struct{} // nobody is held once this is closed
+	refusal     *metav1.Status
 }
 
 func (g *gatekeeper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -57,7 +62,7 @@ func (g *gatekeeper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	g.mu.Lock()
 	g.under--
-	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
+	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: g.refusal == nil, Result: g.refusal}
 	g.mu.Unlock()
 	_ = json.NewEncoder(w).Encode(review) // the API server may have gone
 }
@@ -137,11 +142,21 @@ func (g *gatekeeper) await(often int) {
 	}
 }
 
-// lead runs the controller in a manager, until the test or stop ends it.
-func lead(t *testing.T) (stop func()) {
+// refuse has it refuse whatever it is asked from now on.
+func (g *gatekeeper) refuse(code int32, why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.refusal = &metav1.Status{Code: code, Message: why}
+}
+
+// lead runs the controller in a manager, until the test or stop ends it. Its requests go by way of the wires.
+func lead(t *testing.T, wires ...func(next http.RoundTripper) http.RoundTripper) (stop func()) {
 	t.Helper()
 	fast := rest.CopyConfig(controllertest.Config())
 	fast.QPS = -1
+	for _, wire := range wires {
+		fast.Wrap(wire)
+	}
 	mgr, err := ctrl.NewManager(fast, ctrl.Options{
 		Scheme:     controllertest.Scheme(t),
 		Metrics:    server.Options{BindAddress: "0"},
@@ -233,6 +248,49 @@ func TestAManagerThatTakesOverPokesThePodsThatWaited(t *testing.T) {
 type wire func(*http.Request) (*http.Response, error)
 
 func (w wire) RoundTrip(request *http.Request) (*http.Response, error) { return w(request) }
+
+func TestPokesThatFailTogetherAreSentAgainTogether(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	const more, failures = 199, 4
+	b.crowd(more)
+	var left atomic.Int32
+	left.Store((more + 1) * failures)
+	lead(t, func(next http.RoundTripper) http.RoundTripper {
+		return wire(func(request *http.Request) (*http.Response, error) {
+			if request.Method != http.MethodPatch {
+				return next.RoundTrip(request)
+			}
+			if end, ok := request.Context().Deadline(); !ok || time.Until(end) > time.Minute {
+				t.Error("got a poke that may wait for longer than a minute")
+			}
+			if left.Add(-1) >= 0 {
+				return nil, controllertest.ErrCut
+			}
+			return next.RoundTrip(request)
+		})
+	})
+	start := time.Now()
+	b.configMap("two")
+	b.awaitPokes()
+	if got := time.Since(start); got > time.Minute {
+		t.Errorf("got the last poke after %s: so many that failed wait for each other", got)
+	}
+}
+
+func TestAPokeThatAWebhookRefusesIsAFault(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	b.crowd(0)
+	b.configMap("two")
+	webhook := b.guard()
+	for _, code := range []int32{http.StatusForbidden, http.StatusUnprocessableEntity} {
+		why := fmt.Sprintf("refused with %d", code)
+		webhook.refuse(code, why)
+		_, err := b.reconciler.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(b.pod)})
+		if err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("got error %v, want the webhook's %q", err, why)
+		}
+	}
+}
 
 func TestThePauseAfterAPokeBeginsWhenItIsAnswered(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
