@@ -13,7 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/latchkey-dev/latchkey/api/v1alpha1"
@@ -86,7 +88,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err := r.apply(ctx, pod, known, found.wanted, next); err != nil {
 		return reconcile.Result{}, err
 	}
-	return reconcile.Result{RequeueAfter: next.after}, nil
+	return reconcile.Result{RequeueAfter: next.after, Priority: ptr.To(found.priority())}, nil
+}
+
+// priority is that of the pod's next look. One that was asked and did not answer holds a worker for a second, and where a zone is lost there are thousands:
+// they wait until nobody else does.
+func (s state) priority() int {
+	if s.heard || s.outrun() {
+		return 0
+	}
+	return handler.LowPriority
 }
 
 // apply pokes the pod if that was decided. The patch names the pod's uid, so that it never lands on a later pod of the same name.

@@ -571,3 +571,21 @@ func TestWhatIsKnownOfAPodIsNotBelievedOfTheNextOfItsName(t *testing.T) {
 		t.Errorf("got poke %q and the next look after %s, want #1 and %s", b.poke(), result.RequeueAfter, time.Second)
 	}
 }
+
+func TestTheNextLookAtAPodThatDoesNotAnswerComesAfterThatAtOthers(t *testing.T) {
+	b := newBench(t, injected, bundleVolume())
+	b.run(b.pod.Status.PodIP, corev1.ConditionFalse)
+	b.configMap("one")
+	if got := b.reconcile().Priority; got == nil || *got >= 0 {
+		t.Errorf("silent: got priority %v, want one below that of others", got)
+	}
+	b.listen(15020)
+	for _, step := range []string{"it answers", "it was poked, and is told of the next change unasked"} {
+		b.run(b.pod.Status.PodIP, corev1.ConditionTrue)
+		b.configMap(step)
+		b.clock.SetTime(b.clock.Now().Add(time.Second))
+		if got := b.reconcile().Priority; got == nil || *got != 0 {
+			t.Errorf("%s: got priority %v, want that of others again", step, got)
+		}
+	}
+}
