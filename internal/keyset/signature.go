@@ -38,7 +38,7 @@ func (a algorithm) check(material any) (check, error) {
 	}
 }
 
-// whenNeeded prepares a check with the first signature. Who publishes 128 keys of RSA with 8192 bits would have everybody who reads them compute for 0.1 s, most keys
+// whenNeeded prepares a check with the first signature. Who publishes 128 keys of ES512 would have everybody who reads them compute for 0.1 s, most keys
 // of a set are not in use, and managers check nothing with any.
 func whenNeeded(prepare func() check) check {
 	prepared := sync.OnceValue(prepare)

@@ -324,7 +324,7 @@ func TestNoEd25519KeyIsOfSmallOrder(t *testing.T) {
 	}
 }
 
-// TestAPointHasOneSpelling signs with the number whose point is the neutral one, 1, and spells it as the signer alone can: without modulus, and with a sign.
+// TestAPointHasOneSpelling signs with the number 0, whose point is spelled as 1, and spells it in other ways as well, as the signer alone can.
 func TestAPointHasOneSpelling(t *testing.T) {
 	secret := must(new(edwards25519.Scalar).SetUniformBytes(bytes.Repeat([]byte{3}, 64)))
 	public := new(edwards25519.Point).ScalarBaseMult(secret).Bytes()
