@@ -18,18 +18,10 @@ import (
 	"github.com/latchkey-dev/latchkey/test/controllertest"
 )
 
-// counter counts the Secrets that are read with what they hold.
-type counter struct {
-	next  http.RoundTripper
-	reads *atomic.Int32
-}
+// wire is what requests go over.
+type wire func(*http.Request) (*http.Response, error)
 
-func (c counter) RoundTrip(request *http.Request) (*http.Response, error) {
-	if request.Method == http.MethodGet && strings.Contains(request.URL.Path, "/secrets/") && !strings.Contains(request.Header.Get("Accept"), "PartialObjectMetadata") {
-		c.reads.Add(1)
-	}
-	return c.next.RoundTrip(request)
-}
+func (w wire) RoundTrip(request *http.Request) (*http.Response, error) { return w(request) }
 
 // like makes pods that are as the bench's is, and returns what asks to reconcile each of them.
 func (b *bench) like(pods int) []reconcile.Request {
@@ -65,7 +57,14 @@ func TestASecretIsReadOnceForAllPodsThatAreWokenTogether(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
 	var reads atomic.Int32
 	config := rest.CopyConfig(controllertest.Config())
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return counter{next, &reads} })
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return wire(func(request *http.Request) (*http.Response, error) {
+			if request.Method == http.MethodGet && strings.Contains(request.URL.Path, "/secrets/") && !strings.Contains(request.Header.Get("Accept"), "PartialObjectMetadata") {
+				reads.Add(1) // of a Secret with what it holds
+			}
+			return next.RoundTrip(request)
+		})
+	})
 	c, _ := controllertest.Client(t, config)
 	r := &distribution.Reconciler{Client: c, Known: c, Clock: b.clock, Events: b.events}
 

@@ -31,7 +31,7 @@ import (
 	"github.com/latchkey-dev/latchkey/test/controllertest"
 )
 
-// gatekeeper is a webhook of somebody else's, which the API server asks about each update of a namespace's pods.
+// gatekeeper is a webhook of somebody else's, which the API server asks about each update of pods of some namespaces.
 type gatekeeper struct {
 	*testing.T
 
@@ -67,9 +67,14 @@ func (g *gatekeeper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(review) // the API server may have gone
 }
 
-// guard has a gatekeeper asked about the bench's namespace, until the test ends. It is open.
-func (b *bench) guard() *gatekeeper {
+// guard has a gatekeeper asked about the benches' namespaces, until the test ends. It is open.
+func guard(benches ...*bench) *gatekeeper {
+	b := benches[len(benches)-1]
 	b.Helper()
+	var namespaces []string
+	for _, bench := range benches {
+		namespaces = append(namespaces, bench.namespace)
+	}
 	g := &gatekeeper{T: b.T, open: make(chan struct{})}
 	g.asked = sync.NewCond(&g.mu)
 	close(g.open)
@@ -86,7 +91,9 @@ func (b *bench) guard() *gatekeeper {
 				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Update},
 				Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
 			}},
-			NamespaceSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: b.namespace}},
+			NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+				{Key: corev1.LabelMetadataName, Operator: metav1.LabelSelectorOpIn, Values: namespaces},
+			}},
 			TimeoutSeconds:          ptr.To[int32](30),
 			FailurePolicy:           ptr.To(admissionregistrationv1.Fail),
 			SideEffects:             ptr.To(admissionregistrationv1.SideEffectClassNone),
@@ -203,37 +210,57 @@ func (b *bench) awaitPokes() {
 }
 
 func TestPokesThatAWebhookHoldsUpHoldUpNoOthers(t *testing.T) {
-	slow, quick := newBench(t, injected, bundleVolume()), newBench(t, injected, bundleVolume())
-	slow.crowd(70) // there are 64 workers
-	quick.crowd(0)
-	webhook := slow.guard()
-	lead(t)
+	for _, test := range []struct {
+		name             string
+		namespaces, pods int // more pods than the 64 workers
+		most             int // pokes at a time
+	}{
+		{name: "in a namespace", namespaces: 1, pods: 70, most: 31},
+		{name: "in many", namespaces: 4, pods: 20, most: 55},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var slow []*bench
+			for range test.namespaces {
+				b := newBench(t, injected, bundleVolume())
+				b.crowd(test.pods - 1)
+				slow = append(slow, b)
+			}
+			webhook := guard(slow...)
+			quick := newBench(t, injected, bundleVolume())
+			quick.crowd(0)
+			lead(t)
 
-	open := webhook.close()
-	start := time.Now()
-	slow.configMap("two")
-	webhook.await(20)
-	quick.configMap("two")
-	quick.awaitPokes()
-	open()
-	slow.awaitPokes()
+			open := webhook.close()
+			start := time.Now()
+			for _, b := range slow {
+				b.configMap("two")
+			}
+			webhook.await(20)
+			quick.configMap("two")
+			quick.awaitPokes()
+			open()
+			for _, b := range slow {
+				b.awaitPokes()
+			}
 
-	webhook.mu.Lock()
-	defer webhook.mu.Unlock()
-	for i, came := range webhook.came[:20] {
-		if got, least := came.Sub(start), time.Duration(i/8)*250*time.Millisecond; got < least {
-			t.Errorf("poke %d came after %s, want eight for each quarter of a second in which none is answered", i+1, got)
-		}
-	}
-	if got, most := webhook.most, 31; got > most {
-		t.Errorf("got %d pokes of the namespace under way, want %d at most, half of the workers", got, most)
+			webhook.mu.Lock()
+			defer webhook.mu.Unlock()
+			for i, came := range webhook.came[:20] {
+				if got, least := came.Sub(start), time.Duration(i/8)*250*time.Millisecond; got < least {
+					t.Errorf("poke %d came after %s, want eight for each quarter of a second in which none is answered", i+1, got)
+				}
+			}
+			if got := webhook.most; got > test.most {
+				t.Errorf("got %d pokes under way, want %d at most: others need workers", got, test.most)
+			}
+		})
 	}
 }
 
 func TestAManagerThatTakesOverPokesThePodsThatWaited(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
 	b.crowd(70)
-	webhook := b.guard()
+	webhook := guard(b)
 	stop := lead(t)
 	open := webhook.close()
 	b.configMap("two")
@@ -243,11 +270,6 @@ func TestAManagerThatTakesOverPokesThePodsThatWaited(t *testing.T) {
 	open()
 	b.awaitPokes()
 }
-
-// wire is what requests go over.
-type wire func(*http.Request) (*http.Response, error)
-
-func (w wire) RoundTrip(request *http.Request) (*http.Response, error) { return w(request) }
 
 func TestPokesThatFailTogetherAreSentAgainTogether(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
@@ -281,7 +303,7 @@ func TestAPokeThatAWebhookRefusesIsAFault(t *testing.T) {
 	b := newBench(t, injected, bundleVolume())
 	b.crowd(0)
 	b.configMap("two")
-	webhook := b.guard()
+	webhook := guard(b)
 	for _, code := range []int32{http.StatusForbidden, http.StatusUnprocessableEntity} {
 		why := fmt.Sprintf("refused with %d", code)
 		webhook.refuse(code, why)
