@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -188,6 +189,9 @@ func (k Key) String() string { return redacted }
 
 // GoString shows nothing.
 func (k Key) GoString() string { return redacted }
+
+// Format shows nothing, whatever the verb: without it %d would print the bytes of a secret.
+func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // LogValue shows nothing.
 func (k Key) LogValue() slog.Value { return slog.StringValue(redacted) }

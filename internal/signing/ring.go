@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -289,6 +290,9 @@ func (r Ring) String() string { return redacted }
 
 // GoString shows nothing.
 func (r Ring) GoString() string { return redacted }
+
+// Format shows nothing, whatever the verb.
+func (r Ring) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // LogValue shows nothing.
 func (r Ring) LogValue() slog.Value { return slog.StringValue(redacted) }

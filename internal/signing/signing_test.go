@@ -332,6 +332,7 @@ func TestKeysCannotBePrinted(t *testing.T) {
 			slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "value", value)
 			for _, printed := range []string{
 				fmt.Sprintf("%v", value), fmt.Sprintf("%+v", value), fmt.Sprintf("%#v", value), fmt.Sprintf("%s", value), fmt.Sprintf("%q", value),
+				fmt.Sprintf("%d", value), fmt.Sprintf("%x", value), fmt.Sprintf("%t", value),
 				log.String(), string(must(json.Marshal(value))),
 			} {
 				if !strings.Contains(printed, "[redacted]") || len(printed) > 150 {
