@@ -171,3 +171,24 @@ func TestOpenRefuses(t *testing.T) {
 		})
 	}
 }
+
+// Whoever is signed in may ask again and again, and would have those who refresh wait.
+func TestWhoHasNothingToEndDoesNotWaitToWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sessions.db")
+	s := opened(t, path)
+	alice := created(t, s, store.Session{User: "alice"})
+	other, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.SetMaxOpenConns(1)
+	if _, err := other.Exec("BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	if ended, err := s.EndAll(t.Context(), "alice", alice.ID, time.Now()); err != nil || len(ended) > 0 {
+		t.Errorf("while nobody can write: got %v, %v, want nothing ended", ended, err)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
