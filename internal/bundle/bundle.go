@@ -150,8 +150,5 @@ func (k KeySet) Format(state fmt.State, _ rune) { _, _ = state.Write([]byte(reda
 // String redacts.
 func (k KeySet) String() string { return redacted }
 
-// GoString redacts.
-func (k KeySet) GoString() string { return redacted }
-
 // LogValue redacts.
 func (k KeySet) LogValue() slog.Value { return slog.StringValue(redacted) }

@@ -293,7 +293,6 @@ func TestKeySetsCannotBePrinted(t *testing.T) {
 		"%x":          fmt.Sprintf("%x", b.Issuers[1].Keys),
 		"%d":          fmt.Sprintf("%d", b.Issuers[1].Keys),
 		"String":      b.Issuers[1].Keys.String(),
-		"GoString":    b.Issuers[1].Keys.GoString(),
 		"slog":        logged.String(),
 		"json":        string(marshalled),
 		"parse error": parseError.Error() + "[redacted]",

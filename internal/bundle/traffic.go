@@ -37,9 +37,6 @@ func (PrivateKey) Format(state fmt.State, _ rune) { _, _ = state.Write([]byte(re
 // String redacts.
 func (PrivateKey) String() string { return redacted }
 
-// GoString redacts.
-func (PrivateKey) GoString() string { return redacted }
-
 // LogValue redacts.
 func (PrivateKey) LogValue() slog.Value { return slog.StringValue(redacted) }
 

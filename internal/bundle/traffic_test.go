@@ -76,7 +76,7 @@ func TestPrivateKeyCannotBePrinted(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"%v": fmt.Sprintf("%v", certificate), "%+v": fmt.Sprintf("%+v", *certificate), "%#v": fmt.Sprintf("%#v", certificate.Key),
-		"%s": fmt.Sprintf("%s", certificate.Key), "String": certificate.Key.String(), "GoString": certificate.Key.GoString(), "slog": logged.String(), "json": string(marshalled),
+		"%s": fmt.Sprintf("%s", certificate.Key), "String": certificate.Key.String(), "slog": logged.String(), "json": string(marshalled),
 	} {
 		if strings.Contains(text, secret) || !strings.Contains(text, "[redacted]") {
 			t.Errorf("%s: got %s, want [redacted] and no key", name, text)

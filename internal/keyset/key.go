@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -178,8 +179,8 @@ func (k Key) String() string {
 	return fmt.Sprintf("key %q (%s) [redacted]", k.jwk.ID, k.jwk.Algorithm)
 }
 
-// GoString is String.
-func (k Key) GoString() string { return k.String() }
+// Format is String, whatever the verb: without it %d would print the members.
+func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
 // LogValue is String for log/slog.
 func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }

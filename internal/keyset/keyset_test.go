@@ -277,7 +277,7 @@ func TestSecretsCannotBePrinted(t *testing.T) {
 	}{set, key}, []any{*key}} {
 		var log bytes.Buffer
 		slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "value", value)
-		printed := fmt.Sprintf("%v %+v %#v %s %q", value, value, value, value, value) + log.String() + string(must(json.Marshal(value)))
+		printed := fmt.Sprintf("%v %+v %#v %s %q %d %x %t", value, value, value, value, value, value, value, value) + log.String() + string(must(json.Marshal(value)))
 		if strings.Contains(printed, secret) || strings.Contains(printed, "[0 0 0 0") {
 			t.Errorf("got the secret of a %T in %s", value, printed)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -104,8 +105,8 @@ func (s Set) String() string {
 	return "keys [" + strings.Join(ids, ", ") + "]"
 }
 
-// GoString is String.
-func (s Set) GoString() string { return s.String() }
+// Format is String, whatever the verb.
+func (s Set) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // LogValue is String for log/slog.
 func (s Set) LogValue() slog.Value { return slog.StringValue(s.String()) }

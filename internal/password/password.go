@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -199,8 +200,8 @@ const redacted = "[redacted]"
 // String hides the hash.
 func (Hash) String() string { return redacted }
 
-// GoString hides the hash.
-func (Hash) GoString() string { return redacted }
+// Format hides the hash, whatever the verb: without it %d would print the bytes.
+func (Hash) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // MarshalText hides the hash, also from JSON.
 func (Hash) MarshalText() ([]byte, error) { return []byte(redacted), nil }

@@ -133,7 +133,7 @@ func TestAHashCannotBePrinted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, printed := range []string{fmt.Sprintf("%v", holder), fmt.Sprintf("%+v", holder), fmt.Sprintf("%#v", holder), log.String(), string(asJSON)} {
+	for _, printed := range []string{fmt.Sprintf("%v", holder), fmt.Sprintf("%+v", holder), fmt.Sprintf("%#v", holder), fmt.Sprintf("%d", holder), log.String(), string(asJSON)} {
 		if !strings.Contains(printed, "[redacted]") || strings.Contains(printed, "CTFhFd") || strings.Contains(printed, "115 111 109 101") {
 			t.Errorf("printed: %s", printed)
 		}

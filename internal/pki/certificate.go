@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 )
@@ -118,6 +119,6 @@ type redacted struct{}
 const redactedText = "[redacted]"
 
 func (redacted) String() string               { return redactedText }
-func (redacted) GoString() string             { return redactedText }
+func (redacted) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, redactedText) }
 func (redacted) MarshalJSON() ([]byte, error) { return []byte(`"` + redactedText + `"`), nil }
 func (redacted) LogValue() slog.Value         { return slog.StringValue(redactedText) }

@@ -151,7 +151,7 @@ func TestPrivateKeysCannotBePrinted(t *testing.T) {
 			}
 			var logged bytes.Buffer
 			slog.New(slog.NewTextHandler(&logged, nil)).Info("x", "value", value)
-			printed := []string{fmt.Sprintf("%v", value), fmt.Sprintf("%+v", value), fmt.Sprintf("%#v", value), fmt.Sprintf("%s", value), string(encoded)}
+			printed := []string{fmt.Sprintf("%v", value), fmt.Sprintf("%+v", value), fmt.Sprintf("%#v", value), fmt.Sprintf("%s", value), fmt.Sprintf("%d", value), string(encoded)}
 			for _, got := range printed {
 				if want := "[redacted]"; strings.Trim(got, `"`) != want {
 					t.Errorf("got %s, want %s", got, want)

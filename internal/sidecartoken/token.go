@@ -71,9 +71,6 @@ const redacted = "[redacted]"
 // String hides the token.
 func (Token) String() string { return redacted }
 
-// GoString hides the token.
-func (Token) GoString() string { return redacted }
-
 // Format hides the token from every verb.
 func (Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 

@@ -187,9 +187,6 @@ func (k *Key) PrivatePEM() []byte {
 // String shows nothing. (It and its kin take the key by value, so that a copy cannot be printed either.)
 func (k Key) String() string { return redacted }
 
-// GoString shows nothing.
-func (k Key) GoString() string { return redacted }
-
 // Format shows nothing, whatever the verb: without it %d would print the bytes of a secret.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 

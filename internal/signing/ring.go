@@ -288,9 +288,6 @@ func (r *Ring) SecretData(now time.Time, retain time.Duration) (map[string][]byt
 // String shows nothing. (It and its kin take the ring by value, so that a copy cannot be printed either.)
 func (r Ring) String() string { return redacted }
 
-// GoString shows nothing.
-func (r Ring) GoString() string { return redacted }
-
 // Format shows nothing, whatever the verb.
 func (r Ring) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 

@@ -88,9 +88,6 @@ const redacted = "[redacted]"
 // String hides the token.
 func (Claimed) String() string { return redacted }
 
-// GoString hides the token.
-func (Claimed) GoString() string { return redacted }
-
 // Format hides the token from every verb.
 func (Claimed) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 

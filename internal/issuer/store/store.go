@@ -64,9 +64,6 @@ const redacted = "[redacted]"
 // String hides the secret.
 func (Secret) String() string { return redacted }
 
-// GoString hides the secret.
-func (Secret) GoString() string { return redacted }
-
 // Format hides the secret from every verb; without it %x would print the bytes.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 

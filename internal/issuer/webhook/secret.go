@@ -67,9 +67,6 @@ const redacted = "[redacted]"
 // String hides the secrets.
 func (Secrets) String() string { return redacted }
 
-// GoString hides the secrets.
-func (Secrets) GoString() string { return redacted }
-
 // Format hides the secrets from every verb.
 func (Secrets) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
