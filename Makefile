@@ -76,14 +76,12 @@ lint: bin/golangci-lint ## Run the linters
 	@bin/golangci-lint run ./...
 	@bin/golangci-lint run --build-tags e2e ./test/e2e/
 
-SECONDS_EACH ?= 5
-ROUNDS ?= 3
 bench: ## Measure the sidecar side by side with HAProxy, nginx and net/http (about five minutes; SECONDS_EACH=, ROUNDS=)
 	@SECONDS=$(SECONDS_EACH) ROUNDS=$(ROUNDS) RESULTS=$(CURDIR)/test/output/bench/results.json \
 	  go test -count=1 -timeout 0 -run '^$$' -bench SideBySide -benchtime 1x ./test/sidebyside
 
 bench-short: ## The same in under two minutes
-	@$(MAKE) --no-print-directory bench SECONDS_EACH=2 ROUNDS=1
+	@$(MAKE) --no-print-directory bench ROUNDS=2
 
 bench-issuer: ## Measure refreshes and sign-ins on each store, beside the store's own limit (about six minutes; SECONDS_EACH=, ROUNDS=, SESSIONS=)
 	@SECONDS=$(SECONDS_EACH) ROUNDS=$(ROUNDS) RESULTS=$(CURDIR)/test/output/bench/issuer.json \
