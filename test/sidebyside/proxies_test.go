@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -168,10 +169,26 @@ func (r *rig) sidecarWith(name string, document []byte, tokens []string) proxy {
 	dir := filepath.Dir(r.write(fmt.Sprintf("bundle%d/%s", r.started, bundle.FileName), string(document)))
 	state := filepath.Join(r.dir, fmt.Sprintf("state%d", r.started))
 	check(r, os.Mkdir(state, 0o700))
-	admin := 20000 + 2*r.started // they share the app's address
+	admin, began := 20000+2*r.started, time.Now() // they share the app's address
 	pid := r.start(proxyCore, address, nil, r.sidecar, "--bundle="+dir, "--state="+state, "--pod-ips="+strings.TrimSuffix(address, ":8080"), "--app-host=127.90.0.1",
 		"--port=8080", "--log-level=error", fmt.Sprintf("--admin-port=%d", admin), fmt.Sprintf("--probe-port=%d", admin+1))
-	return proxy{name: name, address: address, tokens: tokens, pid: pid, metrics: fmt.Sprintf("http://%s:%d/metrics", strings.TrimSuffix(address, ":8080"), admin)}
+	adminURL := fmt.Sprintf("http://%s:%d", strings.TrimSuffix(address, ":8080"), admin)
+	for !isReady(adminURL + "/readyz") {
+		if time.Since(began) > time.Minute {
+			r.Fatalf("%s: is not ready after a minute", name)
+		}
+		<-time.After(time.Millisecond)
+	}
+	return proxy{name: name, address: address, tokens: tokens, pid: pid, metrics: adminURL + "/metrics", ready: time.Since(began)}
+}
+
+func isReady(address string) bool {
+	response, err := http.Get(address)
+	if err != nil {
+		return false
+	}
+	_ = response.Body.Close()
+	return response.StatusCode == http.StatusOK
 }
 
 func (r *rig) haproxy(name string, verify *key, tokens []string) proxy {

@@ -68,7 +68,7 @@ func BenchmarkSideBySide(b *testing.B) {
 		time.Duration(len(proxies)*(rounds+1)*(seconds+1))*time.Second)
 	results := make([]result, len(proxies))
 	for i, each := range proxies {
-		results[i].Name = each.name
+		results[i].Name, results[i].Ready = each.name, each.ready
 		if each.check == "" {
 			results[i].IdleBytes = r.resident(each)
 			r.load(each, 1) // connections, caches and heaps come to what they will be
@@ -156,7 +156,7 @@ func (r *rig) start(core, address string, environment []string, program string, 
 			said, _ := os.ReadFile(log.Name())
 			r.Fatalf("%s does not listen on %s: %s", program, address, said)
 		}
-		<-time.After(20 * time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 }
 
@@ -193,6 +193,7 @@ type proxy struct {
 	metrics string   // the URL of a sidecar's
 	check   string   // no proxy at all, but checks of signatures of this algorithm
 	pid     int
+	ready   time.Duration // a sidecar's, from its start to the first answer that it is
 }
 
 // measure is one round of load.
